@@ -1,0 +1,315 @@
+"""The file-system calls that every part of the store is made of: create-exclusive, replace, sync, lock.
+
+Only built-in modules are imported here: this is on the path of the fastest commands.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from regcli.errors import BusyError, IntegrityError, StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BINARY = getattr(os, "O_BINARY", 0)
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+READ = os.O_RDONLY | CLOEXEC | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0)
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC | NOFOLLOW | BINARY
+MAX_DOCUMENT = 64 * 1024 * 1024
+
+
+def random_hex(size: int) -> str:
+    """Return `size` random bytes as hex digits."""
+    return os.urandom(size).hex()
+
+
+def explain(error: OSError, what: str) -> StorageError:
+    """Turn an OSError into the sentence a user needs: what was being done, to which path, why it failed."""
+    reason = (error.strerror or str(error)).lower()
+    hint = None
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
+        hint = "free some space (`regcli gc` frees what the store no longer needs), then try again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "check the permissions of the root, or name another with --root"
+    elif error.errno == errno.EMFILE:
+        hint = "raise the limit on open files (ulimit -n)"
+    return StorageError(f"{what}: {reason}", hint=hint)
+
+
+def read_document(path: str, limit: int = MAX_DOCUMENT, *, dir_fd: int | None = None) -> bytes:
+    """Return the bytes of a small regular file of the store.
+
+    Links are not followed and FIFOs do not block; a file over `limit` bytes is refused before it is read.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        IntegrityError: it is no regular file, or too large.
+        StorageError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, READ, dir_fd=dir_fd)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise IntegrityError(f"{path} is not a regular file") from error
+        raise explain(error, f"cannot read {path}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise IntegrityError(f"{path} is not a regular file")
+        if status.st_size > limit:
+            raise IntegrityError(f"{path} is larger than {limit} bytes")
+        data = os.read(descriptor, status.st_size + 1)
+        if len(data) == status.st_size:
+            return data
+        chunks = [data]
+        total = len(data)
+        while chunks[-1]:
+            if total > limit:
+                raise IntegrityError(f"{path} is larger than {limit} bytes")
+            chunks.append(os.read(descriptor, 1 << 20))
+            total += len(chunks[-1])
+        return b"".join(chunks)
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte, whatever the kernel takes at a time."""
+    view = memoryview(data)
+    while view:
+        written = os.write(descriptor, view)
+        view = view[written:]
+
+
+def fsync_file(descriptor: int) -> None:
+    """Make a file's content durable; on macOS the drive's own cache is flushed too."""
+    full = getattr(__import__("fcntl"), "F_FULLFSYNC", None) if os.uname().sysname == "Darwin" else None
+    if full is not None:
+        import fcntl
+
+        fcntl.fcntl(descriptor, full)
+    else:
+        os.fsync(descriptor)
+
+
+def fsync_directory(path: str) -> None:
+    """Make the names in a directory durable (no operation on Windows, which cannot)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY | CLOEXEC | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directories(path: str, mode: int = 0o777) -> None:
+    """Make a directory and its missing parents; each parent that gains a name is synced."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        parent = os.path.dirname(path)
+        if parent == path:
+            raise
+        make_directories(parent, mode)
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            return
+    fsync_directory(os.path.dirname(path) or ".")
+
+
+def temporary_path(directory: str) -> str:
+    """Return a fresh name for a temporary file: host-independent, never taken, recognizable as litter."""
+    return f"{directory}/.tmp-{os.getpid()}-{random_hex(8)}"
+
+
+def create_exclusive(path: str, data: bytes, *, mode: int = 0o444) -> bool:
+    """Publish a whole, durable file under a name that must not exist: the commit point of every log.
+
+    The bytes are synced before the name appears, the name is synced before the call returns.
+
+    Returns:
+        True when this call made the file, False when the name was taken.
+
+    Raises:
+        StorageError: the file system refused; nothing was published.
+        OutcomeUnknownError: published, but the directory could not be synced.
+    """
+    from regcli.errors import OutcomeUnknownError
+
+    directory = os.path.dirname(path)
+    temporary = temporary_path(directory)
+    try:
+        descriptor = os.open(temporary, CREATE, 0o600)
+        try:
+            write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
+            fsync_file(descriptor)
+        finally:
+            os.close(descriptor)
+        won = link_exclusive(temporary, path)
+    except OSError as error:
+        raise explain(error, f"cannot write {path}") from error
+    finally:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+    if won:
+        try:
+            fsync_directory(directory)
+        except OSError as error:
+            raise OutcomeUnknownError(
+                f"{path} was written, but the directory could not be synced: {error.strerror}",
+                hint="check with `regcli history` whether the change is there",
+            ) from error
+    return won
+
+
+def link_exclusive(temporary: str, path: str) -> bool:
+    """Give a finished file its final name unless the name is taken; True when it is now ours."""
+    try:
+        os.link(temporary, path, follow_symlinks=False) if os.link in os.supports_follow_symlinks else os.link(temporary, path)
+    except FileExistsError:
+        # On NFS the answer to a link() that worked can be lost and the retry reports EEXIST.
+        return _is_ours(temporary, path)
+    except OSError as error:
+        if _is_ours(temporary, path):
+            return True
+        if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            return _rename_exclusive(temporary, path, error)
+        raise
+    return True
+
+
+def _is_ours(temporary: str, path: str) -> bool:
+    try:
+        ours, theirs = os.lstat(temporary), os.lstat(path)
+    except OSError:
+        return False
+    return ours.st_ino == theirs.st_ino and ours.st_dev == theirs.st_dev
+
+
+def _rename_exclusive(temporary: str, path: str, cause: OSError) -> bool:
+    """Do what link() does on file systems without hard links, with renameat2(RENAME_NOREPLACE)."""
+    import ctypes
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        raise cause from None
+    at_cwd, no_replace = -100, 1
+    if call(at_cwd, os.fsencode(temporary), at_cwd, os.fsencode(path), no_replace) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        return False
+    raise cause
+
+
+def replace_file(path: str, data: bytes, *, mode: int = 0o666, durable: bool = False) -> None:
+    """Replace a derived file in one step; without `durable` a power cut may leave the old or an empty one.
+
+    Raises:
+        OSError: the file could not be written; the old one stays.
+    """
+    temporary = temporary_path(os.path.dirname(path))
+    descriptor = os.open(temporary, CREATE, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+            if durable:
+                fsync_file(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+    if durable:
+        fsync_directory(os.path.dirname(path))
+
+
+class Lock:
+    """A flock on a file of the store, shared or exclusive, held until `release` or process end.
+
+    Correctness of adding never rests on it (it may silently do nothing on some file systems); it only keeps
+    deletions apart from additions. The file is never deleted; the kernel drops the lock of a killed process.
+    """
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def acquire(self, *, exclusive: bool, wait: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        """Take the lock within `wait` seconds.
+
+        Raises:
+            BusyError: another process kept it for that long.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            return
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o666)
+        except OSError as error:
+            try:
+                self._descriptor = os.open(self.path, os.O_RDONLY | CLOEXEC | NOFOLLOW)
+            except OSError:
+                raise explain(error, f"cannot open the lock {self.path}") from error
+        mode = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
+        deadline = clock() + wait
+        pause = 0.002
+        while True:
+            try:
+                fcntl.flock(self._descriptor, mode)
+            except BlockingIOError:
+                if clock() >= deadline:
+                    self.release()
+                    raise BusyError(
+                        f"the store is busy: {self.path} is locked by another process",
+                        hint="try again, or wait longer with --wait SECONDS",
+                    ) from None
+                sleep(pause)
+                pause = min(pause * 1.5, 0.1)
+            except OSError as error:
+                if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS) and not exclusive:
+                    return
+                self.release()
+                raise explain(error, f"cannot lock {self.path}") from error
+            else:
+                return
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def scan_names(path: str) -> Iterator[str]:
+    """Yield the names in a directory; none where it does not exist."""
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                yield entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return

@@ -1,0 +1,146 @@
+"""JSON for the store: compact to write, strict to read, and without the cost of importing `json`.
+
+`import json` costs as much as the interpreter's own start (it brings `re`). CPython's C scanner and encoder, which it
+is made of, cost nothing; where they are missing, the standard module is used instead.
+"""
+
+from __future__ import annotations
+
+from regcli.errors import IntegrityError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return document
+
+
+def _parse_int(text: str) -> int:
+    if len(text) > 40:
+        raise ValueError("a number is too long")
+    return int(text)
+
+
+class _Context:
+    """What the C scanner reads its settings from."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook: Any = None
+    parse_float = float
+    parse_int = staticmethod(_parse_int)
+    parse_constant = staticmethod(_refuse_constant)
+    memo: Any = None
+
+
+class _StrictContext(_Context):
+    object_pairs_hook = staticmethod(_unique_pairs)
+
+
+def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any]]:
+    try:
+        from _json import make_scanner
+    except ImportError:
+        import json
+
+        return (
+            json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant).decode,
+            json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs).decode,
+        )
+
+    def whole(scan: Callable[[str, int], tuple[Any, int]]) -> Callable[[str], Any]:
+        def decode(text: str) -> Any:
+            try:
+                value, end = scan(text, 0)
+            except StopIteration:
+                raise ValueError("not JSON") from None
+            if text[end:].strip():
+                raise ValueError("text after the JSON value")
+            return value
+
+        return decode
+
+    return whole(make_scanner(_Context())), whole(make_scanner(_StrictContext()))
+
+
+_fast, _strict = _scanners()
+
+
+def _make_dumps() -> Callable[[Any], str]:
+    try:
+        from _json import encode_basestring_ascii, make_encoder
+    except ImportError:
+        import json
+
+        return json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+    def refuse(value: object) -> Any:
+        raise TypeError(f"{type(value).__name__} is not JSON")
+
+    encode = make_encoder(None, refuse, encode_basestring_ascii, None, ":", ",", False, False, False)
+
+    def dumps(value: Any) -> str:
+        return "".join(encode(value, 0))
+
+    return dumps
+
+
+_dumps = _make_dumps()
+
+
+def dumps(value: Any) -> str:
+    """Return compact ASCII JSON; NaN and infinities are refused (ValueError)."""
+    return _dumps(value)
+
+
+def loads_trusted(data: bytes) -> Any:
+    """Parse JSON whose checksum was proven; raises ValueError."""
+    return _fast(data.decode("utf-8"))
+
+
+def loads(data: bytes, path: str) -> Any:
+    """Parse JSON that anybody may have written: duplicate keys, NaN, deep nesting and bad UTF-8 are refused.
+
+    Raises:
+        IntegrityError: naming `path` and what is wrong.
+    """
+    try:
+        return _strict(data.decode("utf-8"))
+    except RecursionError:
+        raise IntegrityError(f"{path} is corrupt: nested too deeply") from None
+    except ValueError as error:
+        raise IntegrityError(f"{path} is corrupt: {error}", hint="run `regcli verify` to see all damage") from None
+
+
+def seal(document: dict[str, Any]) -> bytes:
+    """Return a derived document as JSON with its own checksum first: `{"checksum":"<xxh128>",…}`."""
+    import xxhash
+
+    body = _dumps(document)[1:].encode()
+    return b'{"checksum":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
+
+
+def unseal(data: bytes) -> dict[str, Any] | None:
+    """Return a derived document, or None when its checksum or form is wrong."""
+    import xxhash
+
+    if len(data) < 50 or data[:13] != b'{"checksum":"' or data[45:47] != b'",':
+        return None
+    body = data[47:]
+    if xxhash.xxh3_128_hexdigest(body).encode() != data[13:45]:
+        return None
+    try:
+        document: dict[str, Any] = loads_trusted(b"{" + body)
+    except ValueError:
+        return None
+    return document
