@@ -1,0 +1,30 @@
+"""The one door: answers the commands that run in loops and shells at once, and opens the full program for the rest."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; `argv` is without the program's name."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        from regcli.cli.fast import try_fast
+
+        code = try_fast(arguments)
+        if code is None:
+            from regcli.cli.app import run
+
+            code = run(arguments)
+    except KeyboardInterrupt:
+        # Also while modules are being imported, where no other handler stands yet.
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The commands, one module each, and how to write one.
+
+A command parses, calls one domain function and renders what it returns; it has no rule of its own::
+
+    \"\"\"`regcli alias`: names that move from version to version.\"\"\"
+
+    from __future__ import annotations
+
+    from typing import Annotated
+
+    import typer
+
+    from regcli.cli.context import session_of
+    from regcli.cli.output import Chips, table
+
+    app = typer.Typer()
+
+
+    @app.command("add")
+    def add(
+        ctx: typer.Context,
+        reference: Annotated[str, typer.Argument(metavar="REF", help="The version that gets the aliases")],
+        aliases: Annotated[list[str], typer.Argument(metavar="ALIAS", help="Names to add")],
+        expect: Annotated[str | None, typer.Option("--expect", metavar="VERSION", help="Fail unless …")] = None,
+    ) -> None:
+        \"\"\"Add aliases to one version, taking them from the version that has them
+
+        Longer prose, wrapped by the help page. The first line is in the imperative and has no full stop.
+
+        Examples:
+            regcli alias add model/zoo:v2 production
+            regcli alias add model/zoo:v2 production --expect v1
+        \"\"\"
+        session = session_of(ctx)
+        from regcli.domain.aliases import add_aliases
+
+        moved = add_aliases(session.context, reference, aliases, expect=expect)
+        session.emit({"ref": moved.ref, …}, table(["Version", "Aliases"], [(moved.ref, Chips(moved.aliases))]))
+
+Conventions:
+- Register the command by one row in `COMMANDS` below (name, panel, one-line help, equal to the docstring's first line
+  or, for a group, to `typer.Typer(help=…)`). The module has the command's name; `import` lives in `import_`.
+- A module with one `@app.command()` and no callback is a plain command. For a group of one, add an empty `@app.callback()`.
+- Imports at the top: typing, typer, `regcli.cli…`, `regcli.errors`, `regcli.model`. Domain modules are imported
+  inside the function, so that help stays cheap. rich is never imported here.
+- Every option has an explicit name and help; a flag is `typer.Option("--force", help=…)] = False`; an option that may be
+  repeated is a `list[str] | None`, has a singular name and says "(repeatable)". Never `Path` or `Enum`: paths and names are
+  `str`, checked below; a fixed choice is `Literal["a", "b"]`, or metavar `a|b`.
+- Metavars say what completion offers: REF, REGISTRY, COLLECTION, ALIAS, TAG, PROJECT (known names), ENTRY (a file in a
+  version, after REF), PATH, FILE, DIR (local files), `a|b|c` (these words); anything else offers nothing.
+- The global options (`--root`, `-C`, `--project`, `--json`, `-q`, `-v`, `--color`, `--no-progress`, `--wait`, `--version`,
+  `-h`) are added to every command; read them from `session.options` and `session.settings`.
+- Print with `session.emit(document, view)` once; `session.note`, `session.warn`; raw bytes with `session.write_bytes`.
+- Fail by raising a `RegcliError`. Return a number to exit with it (1: differences found); return nothing for 0.
+- Long work: `with progress(session, "hashing") as update:` (`regcli.cli.progress`).
+"""
+
+from __future__ import annotations
+
+LOG = "Log and publish"
+FIND = "Find and look"
+FETCH = "Fetch and check"
+ORGANIZE = "Organize"
+SHELL = "Shell and help"
+
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("log", LOG, "Log files as the next version of an artifact"),
+    ("link", LOG, "Publish a version in a registry"),
+    ("unlink", LOG, "Withdraw a version from a registry"),
+    ("alias", LOG, "Name versions: add, remove and list aliases"),
+    ("protect", LOG, "List, add or remove a registry's protected aliases"),
+    ("download", FETCH, "Bring a version's files into a directory"),
+    ("checkout", FETCH, "Make a directory exactly one version"),
+    ("verify", FETCH, "Check a root, a version or a directory for damage"),
+    ("resolve", FETCH, "Print which version a reference means"),
+    ("cat", FETCH, "Print one file of a version"),
+    ("ls", FIND, "List registries, collections or versions"),
+    ("show", FIND, "Show everything about one version"),
+    ("files", FIND, "List the files of a version"),
+    ("search", FIND, "Find registries, collections and versions"),
+    ("diff", FIND, "Compare two versions"),
+    ("history", FIND, "Show who changed what, and when"),
+    ("init", ORGANIZE, "Make a root"),
+    ("registry", ORGANIZE, "Create, list and show registries"),
+    ("tag", ORGANIZE, "Label versions and collections"),
+    ("edit", ORGANIZE, "Change a version's description, metadata or lifetime"),
+    ("completion", SHELL, "Print the completion script for a shell"),
+    ("help", SHELL, "Read the built-in documentation"),
+)

@@ -1,0 +1,119 @@
+"""Draws views on a terminal, with rich; imported only when there is a terminal to draw on.
+
+Names are put into `Text` objects, so rich's markup in a name is shown, never obeyed; long names fold, none is cut.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from regcli.cli.output import LOCK, Chips, Definitions, Size, Table, When, escape, human_size
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+    from regcli.cli.output import Cell
+
+_CHIP = "black on dark_orange"
+_LOCKED = "white on grey39"
+
+
+def draw(view: Table | Definitions, *, width: int, color: bool, unicode: bool, now: float) -> str:
+    """Return a view as the text that a terminal of `width` columns shows.
+
+    Args:
+        view: what to draw.
+        width: columns of the terminal.
+        color: whether chips and headings are coloured; without, a protected alias reads `name (protected)`.
+        unicode: whether the terminal takes more than ASCII.
+        now: seconds since the epoch, for ages.
+    """
+    # The encoding tells rich which characters it may draw lines with.
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8" if unicode else "ascii", errors="backslashreplace", newline="\n")
+    painter = _Painter(color=color and unicode, now=now)
+    console = _console(file, width, color=color)
+    console.print(painter.table(view) if isinstance(view, Table) else painter.definitions(view))
+    file.seek(0)
+    return "".join(line.rstrip(" \n") + "\n" for line in file)
+
+
+def _console(file: TextIO, width: int, *, color: bool) -> Console:
+    from rich.console import Console
+
+    return Console(
+        file=file,
+        force_terminal=True,
+        color_system="auto" if color else None,
+        no_color=not color,
+        width=width,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+class _Painter:
+    """Turns cells into rich's renderables."""
+
+    def __init__(self, *, color: bool, now: float) -> None:
+        self._color = color
+        self._now = now
+
+    def table(self, view: Table) -> RenderableType:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table as RichTable
+
+        rows = list(view.rows)
+        grid = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1))
+        for index, title in enumerate(view.columns):
+            is_number = bool(rows) and isinstance(rows[0][index], (int, float, Size))
+            grid.add_column(title, justify="right" if is_number else "left", overflow="fold")
+        for row in rows:
+            grid.add_row(*(self._cell(cell) for cell in row))
+        return grid
+
+    def definitions(self, view: Definitions) -> RenderableType:
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        grid = RichTable.grid(padding=(0, 2))
+        grid.add_column(overflow="fold", no_wrap=True)
+        grid.add_column(overflow="fold")
+        previous = None
+        for label, cell in view.lines():
+            grid.add_row(Text("" if label == previous else label, style="bold"), self._cell(cell))
+            previous = label
+        return grid
+
+    def _cell(self, cell: Cell) -> Text:
+        from rich.text import Text
+
+        if isinstance(cell, Chips):
+            return self._chips(cell)
+        if isinstance(cell, Size):
+            return Text(human_size(cell.size))
+        if isinstance(cell, When):
+            return Text(cell.age(self._now))
+        if isinstance(cell, int) and not isinstance(cell, bool):
+            return Text(f"{cell:,}")
+        return Text("" if cell is None else escape(str(cell)))
+
+    def _chips(self, cell: Chips) -> Text:
+        from rich.text import Text
+
+        if not self._color:
+            return Text(cell.plain())
+        text = Text()
+        for alias in cell.aliases:
+            if text:
+                text.append(" ")
+            if alias in cell.protected:
+                text.append(f" {LOCK} {escape(alias)} ", style=_LOCKED)
+            else:
+                text.append(f" {escape(alias)} ", style=_CHIP)
+        return text
