@@ -1,0 +1,267 @@
+"""Manifests: the sorted list of what a version holds, its digest, and its form as a blob (FORMAT.md 3.4).
+
+An entry is a plain tuple `(path, digest, size, flags, extra)`: a version may have a million of them.
+"""
+
+from __future__ import annotations
+
+import os
+from binascii import b2a_base64
+
+import xxhash
+
+from regcli.errors import IntegrityError, UsageError
+from regcli.model import quote
+from regcli.store import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    Entry = tuple[str, str, int, int, dict[str, Any] | None]
+
+FILE = 0
+EXECUTABLE = 1
+REFERENCE = 2
+
+MAX_MANIFEST = 1 << 30
+_ALGORITHMS = ("XXH128", "MD5")
+_HEADER = b"wandb-artifact-manifest-v1\n"
+_MAX_SIZE = 1 << 63
+_HEX = b"0123456789abcdef"
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+class InvalidPathError(UsageError):
+    """A path inside an artifact is absolute, leaves the artifact, or cannot be written down."""
+
+    kind = "invalid-path"
+
+
+def _path_of(entry: Entry) -> str:
+    return entry[0]
+
+
+def sort_entries(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries in the order of a manifest: by path, which as code points is the order of UTF-8 bytes too."""
+    return sorted(entries, key=_path_of)
+
+
+def manifest_digest(entries: Iterable[Entry], algorithm: str = "XXH128") -> str:
+    """Return the digest that W&B computes for these entries (32 hex digits).
+
+    Source: `semantics.md` H-01 to H-12; size, flags and references' URIs are no part of it.
+    """
+    ordered = sort_entries(entries)
+    parts = [_HEADER]
+    add = parts.append
+    from_hex = bytes.fromhex
+    if algorithm == "MD5":
+        for path, digest, _, flags, extra in ordered:
+            if flags != REFERENCE:
+                digest = (extra or {}).get("md5", digest)  # noqa: PLW2901
+                add(b"%s:%s" % (path.encode(), b2a_base64(from_hex(digest))))
+            else:
+                add(f"{path}:{digest}\n".encode())
+        from hashlib import md5
+
+        return md5(b"".join(parts), usedforsecurity=False).hexdigest()
+    for path, digest, _, flags, _ in ordered:
+        if flags != REFERENCE:
+            # b2a_base64 ends with the newline that the rule asks for.
+            add(b"%s:%s" % (path.encode(), b2a_base64(from_hex(digest))))
+        else:
+            add(f"{path}:{digest}\n".encode())
+    return xxhash.xxh3_128_hexdigest(b"".join(parts))
+
+
+def encode_manifest(entries: Iterable[Entry], algorithm: str = "XXH128") -> bytes:
+    """Return the manifest as a blob: the same entries give the same bytes."""
+    ordered = sort_entries(entries)
+    lines = [f'{{"format":1,"algorithm":"{algorithm}","entries":{len(ordered)}}}']
+    add = lines.append
+    dumps = jsontext.dumps
+    for path, digest, size, flags, extra in ordered:
+        # Printable ASCII without quote and backslash is its own JSON; nearly every path is.
+        if path.isascii() and path.isprintable() and '"' not in path and "\\" not in path and flags != REFERENCE and not extra:
+            add(f'["{path}","{digest}",{size},{flags}]')
+        elif extra:
+            add(dumps([path, digest, size, flags, extra]))
+        else:
+            add(dumps([path, digest, size, flags]))
+    lines.append("")
+    return "\n".join(lines).encode("ascii")
+
+
+def decode_manifest(data: bytes, where: str) -> tuple[str, list[Entry]]:
+    """Return the algorithm and the entries of a manifest that anybody may have written; `where` names it in errors.
+
+    Everything that `materialize` relies on is checked here: form, types, sizes, digests, order, and that no path leaves
+    the target or is both a file and a directory.
+
+    Raises:
+        IntegrityError: the manifest is not as FORMAT.md 3.4 says.
+    """
+    if len(data) > MAX_MANIFEST:
+        raise IntegrityError(f"{where} is larger than {MAX_MANIFEST} bytes")
+    first, newline, body = data.partition(b"\n")
+    header = jsontext.loads(first, where)
+    if not isinstance(header, dict):
+        raise IntegrityError(f"{where} is corrupt: no header")
+    if header.get("format") != 1:
+        raise IntegrityError(f"{where} has a format that this version of regcli does not know", hint="upgrade regcli")
+    algorithm = header.get("algorithm")
+    if algorithm not in _ALGORITHMS or not newline or (body and body[-1:] != b"\n"):
+        raise IntegrityError(f"{where} is corrupt: malformed header or a line is cut off")
+    rows: list[Any] = jsontext.loads(b"[" + body[:-1].replace(b"\n", b",") + b"]", where)
+    # One array per line: this also finds what only looks right because line ends became commas.
+    if len(rows) != body.count(b"\n") or header.get("entries") != len(rows):
+        raise IntegrityError(f"{where} is corrupt: it does not have the number of entries that it says")
+    if not rows:
+        return algorithm, []
+    problem = _problem_in_rows(rows)
+    if problem is None:
+        entries = [(row[0], row[1], row[2], row[3], row[4] if len(row) == 5 else None) for row in rows]
+        problem = _problem_in_entries(entries, algorithm)
+        if problem is None:
+            return algorithm, entries
+    raise IntegrityError(f"{where} is corrupt: {problem}")
+
+
+def _problem_in_rows(rows: list[Any]) -> str | None:
+    """Check shapes and types column by column: loops in C, because there may be a million rows."""
+    if set(map(type, rows)) != {list} or not {4, 5}.issuperset(map(len, rows)):
+        return "an entry is not a list of four or five"
+    if {type(row[0]) for row in rows} != {str} or {type(row[1]) for row in rows} != {str}:
+        return "a path or digest is not a string"
+    if {type(row[2]) for row in rows} != {int} or {type(row[3]) for row in rows} != {int}:
+        return "a size is not an integer"
+    if any(type(row[4]) is not dict for row in rows if len(row) == 5):
+        return "an entry's extra is not an object"
+    return None
+
+
+def _problem_in_entries(entries: list[Entry], algorithm: str) -> str | None:
+    sizes = [entry[2] for entry in entries]
+    if min(sizes) < 0 or max(sizes) >= _MAX_SIZE:
+        return "a size is out of range"
+    if not {FILE, EXECUTABLE, REFERENCE}.issuperset(entry[3] for entry in entries):
+        return "an entry has unknown flags"
+    digests = [entry[1] for entry in entries if entry[3] != REFERENCE]
+    if digests and not _are_digests(digests):
+        return "a digest is malformed"
+    for path, digest, _, flags, extra in entries:
+        if (extra or flags == REFERENCE or algorithm == "MD5") and (wrong := _problem_in_extra(digest, flags, extra, algorithm)):
+            return f"{wrong} ({quote(path[:80])})"
+    paths = [entry[0] for entry in entries]
+    if sorted(paths) != paths or len(set(paths)) != len(paths):
+        return "the paths are not sorted or not unique"
+    return problem_in_paths(paths)
+
+
+def _are_digests(digests: list[str]) -> bool:
+    if set(map(len, digests)) != {32}:
+        return False
+    joined = "".join(digests)
+    return joined.isascii() and not joined.encode().translate(None, _HEX)
+
+
+def _problem_in_extra(digest: str, flags: int, extra: dict[str, Any] | None, algorithm: str) -> str | None:
+    if flags == REFERENCE:
+        if not isinstance((extra or {}).get("ref"), str):
+            return "a reference has no URI"
+        if not digest or len(digest) > 1 << 16 or "\n" in digest or not _is_text(digest) or not _is_text((extra or {})["ref"]):
+            return "a reference's digest or URI is malformed"
+    md5 = (extra or {}).get("md5")
+    if md5 is None:
+        return "an MD5 digest is missing" if algorithm == "MD5" and flags != REFERENCE else None
+    return None if isinstance(md5, str) and _are_digests([md5]) else "an MD5 digest is malformed"
+
+
+def _is_text(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def problem_in_paths(paths: Sequence[str]) -> str | None:
+    """Return what is wrong with a set of artifact paths, or None; fast where nothing is."""
+    joined = f"/{'/'.join(paths)}/"
+    if "\0" in joined or "//" in joined or "/./" in joined or "/../" in joined or not _is_text(joined):
+        return next((wrong for path in paths if (wrong := _problem_in_path(path))), "a path is malformed")
+    if "\\" in joined or ":" in joined:
+        for path in paths:
+            if ("\\" in path or ":" in path) and (wrong := _problem_in_path(path)):
+                return wrong
+    return _clash(paths)
+
+
+def _clash(paths: Sequence[str]) -> str | None:
+    directories: set[str] = set()
+    for path in {path.rpartition("/")[0] for path in paths}:
+        parent = path
+        while parent and parent not in directories:
+            directories.add(parent)
+            parent = parent.rpartition("/")[0]
+    clash = directories.intersection(paths)
+    return f"{quote(min(clash))} is both a file and a directory" if clash else None
+
+
+def _problem_in_path(path: str) -> str | None:
+    """Return what is wrong with one path as it is stored, or None."""
+    shown = quote(path[:120])
+    if not path or "\0" in path:
+        return f"the path {shown} is empty or has a NUL"
+    if not _is_text(path):
+        return f"the path {shown} is not UTF-8"
+    if _leaves(path):
+        return f"the path {shown} leaves the artifact"
+    if any(part in ("", ".") for part in path.split("/")):
+        return f"the path {shown} is not normalized"
+    return None
+
+
+def _leaves(path: str) -> bool:
+    """Tell whether a path is absolute or climbs, read as POSIX or as Windows would."""
+    if path[:1] in ("/", "\\") or (path[1:2] == ":" and path[0] in _LETTERS):
+        return True
+    parts = path.replace("\\", "/").split("/") if "\\" in path else path.split("/")
+    return ".." in parts
+
+
+def normalize_path(path: str | os.PathLike[str]) -> str:
+    """Return the canonical form of a path inside an artifact: `./x//y` is `x/y`.
+
+    A backslash is a character like any other on POSIX (semantics.md A-09), unless Windows would leave the artifact by it.
+
+    Raises:
+        InvalidPathError: empty, `.`, absolute, any `..`, a drive letter, NUL, not UTF-8.
+    """
+    if isinstance(path, str):
+        text = path
+    else:
+        # A PureWindowsPath knows that its backslashes mean "/".
+        text = path.as_posix() if hasattr(path, "as_posix") else os.fspath(path)
+    if os.name == "nt":
+        text = text.replace("\\", "/")
+    shown = quote(text[:120])
+    if "\0" in text:
+        raise InvalidPathError(f"artifact path {shown} has a NUL character")
+    if not _is_text(text):
+        raise InvalidPathError(f"the name {shown} is not valid UTF-8", hint="rename the file, then try again")
+    if _leaves(text):
+        raise InvalidPathError(
+            f"artifact path {shown} is absolute or leaves the artifact", hint="use a relative path without '..' or a drive letter"
+        )
+    normal = "/".join(part for part in text.split("/") if part not in ("", "."))
+    if not normal:
+        raise InvalidPathError(f"artifact path {shown} is empty")
+    if _leaves(normal):
+        # `./C:x` hides what the first look could not see.
+        raise InvalidPathError(f"artifact path {shown} is absolute or leaves the artifact")
+    return normal
