@@ -37,12 +37,6 @@ class InvalidReferenceError(UsageError):
     kind = "invalid-reference"
 
 
-class TypeMismatchError(UsageError):
-    """An artifact's type is not the collection's, or not accepted by the registry."""
-
-    kind = "type-mismatch"
-
-
 class NotFoundError(RegcliError):
     """No such root, registry, collection, version, alias or file."""
 
@@ -63,11 +57,23 @@ class ConflictError(RegcliError):
     kind = "conflict"
 
 
+class TypeMismatchError(ConflictError):
+    """An artifact's type is not the one that the collection has for good."""
+
+    kind = "type-mismatch"
+
+
 class RefusedError(RegcliError):
     """The rules forbid it: a protected alias, a role, a link in the way, a missing signature."""
 
     exit_code = 5
     kind = "refused"
+
+
+class TypeNotAcceptedError(RefusedError):
+    """The registry does not accept artifacts of this type."""
+
+    kind = "type-not-accepted"
 
 
 class ProtectedError(RefusedError):

@@ -1,0 +1,333 @@
+"""Collections: ordered groups of versions under one name, in a project (sources) or in a registry (links).
+
+The state of a collection is what its commits add up to:
+`id, kind (source|link), name, entity, project, type, description, tags, next, latest, count, aliases, removed, …`;
+`aliases` maps the folded alias to `[alias as first written, version]`, without `latest`.
+"""
+
+from __future__ import annotations
+
+from regcli.domain.registries import Registry, find_registry, open_registry_directory, read_redirect
+from regcli.errors import IntegrityError, NotFoundError, RenamedError
+from regcli.model import CollectionRef, fold, quote
+from regcli.store import files
+from regcli.store.chain import Chain
+from regcli.store.layout import collection_path, encode_name, project_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.store.chain import Snapshot
+    from regcli.store.records import Records
+
+    State = dict[str, Any]
+    Record = dict[str, Any]
+
+SOURCE = "source"
+LINK = "link"
+COMMITTED = "COMMITTED"
+DELETED = "DELETED"
+PURGED = "PURGED"
+
+
+def empty_state() -> State:
+    """Return the state before the first commit."""
+    return {
+        "id": None,
+        "kind": None,
+        "name": None,
+        "entity": None,
+        "project": None,
+        "type": None,
+        "description": "",
+        "tags": [],
+        "created_at": None,
+        "created_by": None,
+        "updated_at": None,
+        "next": 0,
+        "latest": None,
+        "count": 0,
+        "aliases": {},
+        "ttl": None,
+        "removed": False,
+    }
+
+
+def is_live(record: Record | None) -> bool:
+    """Tell whether a record is of a version that is there (not deleted, not unlinked)."""
+    return record is not None and record["state"] == COMMITTED
+
+
+def _highest(records: Records, below: int) -> int | None:
+    for index, record in records.descending(below):
+        if is_live(record):
+            return index
+    return None
+
+
+def _apply_create(state: State, op: dict[str, Any], commit: dict[str, Any]) -> None:
+    fresh = empty_state()
+    fresh.update(
+        next=state["next"],  # numbers are never reused, not even by a collection that was removed and made again
+        created_at=commit["time"],
+        created_by=commit["user"],
+    )
+    fresh.update({key: op[key] for key in ("id", "kind", "name", "type", "description", "tags")})
+    fresh.update({key: op[key] for key in ("entity", "project", "created_at", "created_by") if key in op})
+    state.clear()
+    state.update(fresh)
+
+
+def _apply_version(state: State, records: Records, op: dict[str, Any]) -> None:
+    index = op["version"]
+    if index != state["next"]:
+        raise ValueError(f"version {index} is not the next one")
+    record = {**op["record"], "state": COMMITTED}
+    records.put(index, record)
+    state["next"] = index + 1
+    state["latest"] = index
+    state["count"] += 1
+
+
+def _apply_state(state: State, records: Records, op: dict[str, Any], time: str) -> None:
+    index = op["version"]
+    record = records.get(index)
+    if record is None:
+        raise ValueError(f"there is no version {index}")
+    name = op["op"]
+    after = {"delete": DELETED, "unlink": DELETED, "undelete": COMMITTED, "purge": PURGED}[name]
+    was_live = is_live(record)
+    records.put(index, {**record, "state": after, "updated_at": time})
+    if was_live and after != COMMITTED:
+        state["count"] -= 1
+        if state["latest"] == index:
+            state["latest"] = _highest(records, index)
+    elif not was_live and after == COMMITTED:
+        state["count"] += 1
+        if state["latest"] is None or state["latest"] < index:
+            state["latest"] = index
+
+
+def _apply_field(state: State, records: Records, op: dict[str, Any], time: str) -> None:
+    field = "tags" if op["op"] == "tags" else op["field"]
+    if op["version"] is None:
+        state[field] = op["after"]
+        return
+    record = records.get(op["version"])
+    if record is None:
+        raise ValueError(f"there is no version {op['version']}")
+    records.put(op["version"], {**record, field: op["after"], "updated_at": time})
+
+
+def reduce_collection(state: State, records: Records, commit: dict[str, Any]) -> None:
+    """Apply one commit of a collection's log."""
+    for op in commit["ops"]:
+        name = op["op"]
+        if name == "create":
+            _apply_create(state, op, commit)
+        elif name in ("version", "link"):
+            _apply_version(state, records, op)
+        elif name == "alias":
+            key = fold(op["alias"])
+            if op["after"] is None:
+                state["aliases"].pop(key, None)
+            else:
+                shown = state["aliases"].get(key, [op["alias"], None])[0]
+                state["aliases"][key] = [shown, op["after"]]
+        elif name in ("delete", "undelete", "unlink", "purge"):
+            _apply_state(state, records, op, commit["time"])
+        elif name in ("tags", "edit"):
+            _apply_field(state, records, op, commit["time"])
+        elif name == "rename":
+            state["name"] = op["after"]
+        elif name == "remove":
+            state["removed"] = True
+            state["count"] = 0
+            state["latest"] = None
+            state["aliases"] = {}
+        else:
+            raise ValueError(f"unknown operation {name!r}")
+    state["updated_at"] = commit["time"]
+
+
+class Collection:
+    """An opened collection.
+
+    Attributes:
+        base: its directory. chain: its log. snapshot: its state as it was read.
+        registry: the registry it lies in, or None for a project's.
+    """
+
+    __slots__ = ("base", "chain", "registry", "snapshot")
+
+    def __init__(self, base: str, chain: Chain, snapshot: Snapshot, registry: Registry | None) -> None:
+        """Bundle what was found."""
+        self.base = base
+        self.chain = chain
+        self.snapshot = snapshot
+        self.registry = registry
+
+    @property
+    def state(self) -> State:
+        """The state that was read."""
+        return self.snapshot.state
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a collection, and it was not removed."""
+        return self.snapshot.state["name"] is not None and not self.snapshot.state["removed"]
+
+    @property
+    def name(self) -> str:
+        """The name as it was first written."""
+        name: str = self.snapshot.state["name"]
+        return name
+
+    @property
+    def ref(self) -> str:
+        """The canonical reference of the collection."""
+        if self.registry is not None:
+            return f"{self.registry.name}/{self.name}"
+        return f"{self.state['entity']}/{self.state['project']}/{self.name}"
+
+    @property
+    def place(self) -> str:
+        """The directory relative to the root: what a link or a lineage edge keeps, since it never changes."""
+        return self.base[self.base.rindex("/registries/" if self.registry is not None else "/projects/") + 1 :]
+
+    def version_ref(self, index: int) -> str:
+        """Return the canonical reference of version `index`."""
+        return f"{self.ref}:v{index}"
+
+    def versions(self, *, deleted: bool = False) -> Iterator[tuple[int, Record]]:
+        """Yield (index, record) of the versions that are there, newest first; `deleted` adds the deleted ones."""
+        if self.state["removed"] and not deleted:
+            return
+        for index, record in self.snapshot.records.descending():
+            if is_live(record) or deleted:
+                yield index, record
+
+    def aliases_of(self, index: int) -> list[str]:
+        """Return the aliases of a version, sorted, `latest` first."""
+        custom = sorted(shown for shown, holder in self.state["aliases"].values() if holder == index)
+        return ["latest", *custom] if self.state["latest"] == index else custom
+
+    def reread(self) -> Collection:
+        """Return the collection as it is now."""
+        return Collection(self.base, self.chain, self.chain.read(), self.registry)
+
+
+def chain_at(root_id: str, base: str) -> Chain:
+    """Return the log of the collection that lies in `base`."""
+    return Chain(base, f"{base}/log", root_id, reduce_collection, empty_state)
+
+
+def open_collection_directory(context: Context, base: str, registry: Registry | None) -> Collection:
+    """Open the collection that lies in a directory."""
+    chain = chain_at(context.root.id, base)
+    return Collection(base, chain, chain.read(), registry)
+
+
+def open_place(context: Context, place: str) -> Collection:
+    """Open the collection of a place that a link or an edge keeps (relative to the root).
+
+    Raises:
+        IntegrityError: the place is not one that this program writes.
+    """
+    parts = place.split("/")
+    registry = None
+    if any(part in ("", ".", "..") for part in parts):
+        raise IntegrityError(f"{quote(place)} is not a place in the root")
+    if len(parts) == 4 and parts[0] == "registries" and parts[2] == "collections":
+        registry = open_registry_directory(context, parts[1])
+    elif not (len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections"):
+        raise IntegrityError(f"{quote(place)} is not a place in the root")
+    return open_collection_directory(context, f"{context.root.path}/{place}", registry)
+
+
+def owner_path(context: Context, ref: CollectionRef) -> tuple[str, Registry | None]:
+    """Return the directory that holds a reference's collection, and the registry when it is one's.
+
+    Raises:
+        NotFoundError: there is no such registry.
+    """
+    if ref.registry is not None:
+        registry = find_registry(context, ref.registry)
+        return registry.base, registry
+    return project_path(context.root.path, ref.entity or "", ref.project or ""), None
+
+
+def locate(context: Context, ref: CollectionRef) -> Collection:
+    """Return the collection of a reference, whether or not it exists (see `exists`).
+
+    A collection that was renamed is found under its new name; under an old one RenamedError tells the new.
+    """
+    owner, registry = owner_path(context, ref)
+    collection = open_collection_directory(context, collection_path(owner, ref.name), registry)
+    if collection.snapshot.seq == 0:
+        target = read_redirect(collection.base)
+        if target is not None:
+            moved = open_collection_directory(context, f"{owner}/collections/{target}", registry)
+            if moved.exists and fold(moved.name) == fold(ref.name):
+                return moved
+            if moved.exists:
+                collection = moved
+    if collection.exists and fold(collection.name) != fold(ref.name):
+        raise RenamedError(
+            f"collection {quote(ref.name)} was renamed to {quote(collection.name)}", hint=f"use {quote(collection.ref)}"
+        )
+    return collection
+
+
+def find_collection(context: Context, ref: CollectionRef) -> Collection:
+    """Find an existing collection.
+
+    Raises:
+        NotFoundError: with the nearest name, or why it is not there.
+    """
+    collection = locate(context, ref)
+    if not collection.exists:
+        raise NotFoundError(f"there is no collection {quote(str(ref))}", hint=_nearest_hint(context, ref))
+    return collection
+
+
+def _nearest_hint(context: Context, ref: CollectionRef) -> str | None:
+    from regcli.domain.nearest import nearest
+
+    owner, registry = owner_path(context, ref)
+    names = [collection.name for collection in list_collections(context, owner, registry)]
+    close = nearest(ref.name, names)
+    if close is not None:
+        found = CollectionRef(close, registry=ref.registry, entity=ref.entity, project=ref.project)
+        return f"did you mean {quote(str(found))}?"
+    where = registry.name if registry is not None else f"{ref.entity}/{ref.project}"
+    return f"`regcli ls {where}/` lists what is there" if names else f"{quote(where)} has no collections yet"
+
+
+def list_collections(context: Context, owner: str, registry: Registry | None) -> list[Collection]:
+    """Return the collections in a registry's or project's directory, sorted by name.
+
+    One that is damaged is skipped with a warning, so that it never spoils the others.
+    """
+    from regcli.errors import RegcliError
+
+    found = []
+    for name in files.scan_names(f"{owner}/collections"):
+        if name.startswith("."):
+            continue
+        try:
+            collection = open_collection_directory(context, f"{owner}/collections/{name}", registry)
+        except RegcliError as error:
+            context.warnings.append(error.message)
+            continue
+        if collection.exists:
+            found.append(collection)
+    return sorted(found, key=lambda collection: fold(collection.name))
+
+
+def directory_name(name: str) -> str:
+    """Return the name of the directory that a collection of this name is made in."""
+    return encode_name(name)

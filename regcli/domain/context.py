@@ -1,0 +1,182 @@
+"""What every operation is given: the root, who asks, when, and how long to wait for a busy store."""
+
+from __future__ import annotations
+
+import time
+
+from regcli.errors import NotFoundError
+from regcli.model import EntityName, ProjectRef, parse_project
+from regcli.store import files
+from regcli.store.chain import Attempts
+from regcli.store.root import Root, create_root, open_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Self
+
+    from regcli.store.chain import Chain, Snapshot
+
+    Operation = dict[str, Any]
+    Check = Callable[[Snapshot], list[Operation]]
+
+DEFAULT_ENTITY = "local"
+DEFAULT_PROJECT = "default"
+
+
+def format_time(seconds: float) -> str:
+    """Return RFC 3339 in UTC with microseconds, such as `2026-11-30T08:15:00.123456Z`."""
+    moment = time.gmtime(seconds)
+    fraction = int((seconds - int(seconds)) * 1_000_000)
+    return (
+        f"{moment.tm_year:04d}-{moment.tm_mon:02d}-{moment.tm_mday:02d}T"
+        f"{moment.tm_hour:02d}:{moment.tm_min:02d}:{moment.tm_sec:02d}.{fraction:06d}Z"
+    )
+
+
+class Change:
+    """The outcome of one transaction: the state after it, and the commit (None when nothing had to change)."""
+
+    __slots__ = ("commit", "snapshot")
+
+    def __init__(self, snapshot: Snapshot, commit: dict[str, Any] | None) -> None:
+        """Bundle both."""
+        self.snapshot = snapshot
+        self.commit = commit
+
+    @property
+    def seq(self) -> int:
+        """Number of the commit that the answer rests on."""
+        return self.snapshot.seq
+
+
+class Context:
+    """The surroundings of one operation.
+
+    Attributes:
+        root_path: absolute path of the root, which need not exist yet.
+        user, uid, host: who asks; the operating system's user.
+        clock: seconds since the epoch. sleep: pauses. wait: seconds a busy store is waited for.
+        command: the command's name, such as `alias add`, for the history.
+    """
+
+    __slots__ = ("_project", "_root", "clock", "command", "host", "root_path", "sleep", "uid", "user", "verbosity", "wait", "warnings")
+
+    def __init__(
+        self,
+        *,
+        root_path: str,
+        user: str,
+        uid: int,
+        host: str,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        command: str = "",
+        wait: float = 30.0,
+        project: str | None = None,
+        verbosity: int = 0,
+    ) -> None:
+        """Take the surroundings as values; nothing is opened."""
+        self.root_path = root_path
+        self.user = user
+        self.uid = uid
+        self.host = host
+        self.clock = clock
+        self.sleep = sleep
+        self.command = command
+        self.wait = wait
+        self.verbosity = verbosity
+        self.warnings: list[str] = []
+        self._project = project
+        self._root: Root | None = None
+
+    @property
+    def root(self) -> Root:
+        """The root, opened at first use; NotFoundError when there is none."""
+        if self._root is None:
+            self._root = open_root(self.root_path)
+        return self._root
+
+    def make_root(self, entity: str | None = None, *, personal: bool = False) -> tuple[Root, bool]:
+        """Open the root, making it when it is missing; returns it and whether it was made."""
+        try:
+            return self.root, False
+        except NotFoundError:
+            name = EntityName.parse(entity or DEFAULT_ENTITY)
+            self._root, made = create_root(
+                self.root_path, owner=self.user, created_at=self.now(), entity=name, personal=personal
+            )
+            return self._root, made
+
+    @property
+    def project(self) -> ProjectRef:
+        """The current project: `--project`, else the root's default entity and `default`."""
+        try:
+            entity = self.root.entity
+        except NotFoundError:
+            entity = DEFAULT_ENTITY
+        if self._project is not None:
+            return parse_project(self._project, entity)
+        return ProjectRef(entity, DEFAULT_PROJECT)
+
+    def now(self) -> str:
+        """Return the time as it is stored."""
+        return format_time(self.clock())
+
+    def envelope(self, **extra: Any) -> dict[str, Any]:
+        """Return what every commit records beside its operations."""
+        return {
+            "time": self.now(),
+            "user": self.user,
+            "uid": self.uid,
+            "host": self.host,
+            "command": self.command,
+            **{key: value for key, value in extra.items() if value is not None},
+        }
+
+    def transact(self, chain: Chain, check: Check, *, reason: str | None = None, settings_seq: int | None = None) -> Change:
+        """Run one transaction on a chain: check every rule against exactly the state that the commit follows.
+
+        `check` is called again with a newer state whenever another writer was faster. It returns the operations, or an
+        empty list when nothing has to change, and raises to refuse.
+        """
+        attempts = Attempts(self.wait, self.clock, self.sleep)
+        while True:
+            snapshot = chain.read()
+            ops = check(snapshot)
+            if not ops:
+                return Change(snapshot, None)
+            commit = chain.append(snapshot, self.envelope(reason=reason, settings_seq=settings_seq), ops)
+            if commit is not None:
+                chain.write_head(snapshot)
+                return Change(snapshot, commit)
+            attempts.lost(chain.base)
+
+    def lock(self, name: str, *, exclusive: bool = False) -> Held:
+        """Return a lock to be held with `with`: `content` against gc, `settings` against changes of protection and roles."""
+        return Held(self, name, exclusive=exclusive)
+
+
+class Held:
+    """A lock of the store, held inside a `with` block."""
+
+    __slots__ = ("_context", "_exclusive", "_lock", "_name")
+
+    def __init__(self, context: Context, name: str, *, exclusive: bool) -> None:
+        """Name the lock; nothing is taken yet."""
+        self._context = context
+        self._name = name
+        self._exclusive = exclusive
+        self._lock: files.Lock | None = None
+
+    def __enter__(self) -> Self:
+        """Take the lock, or raise BusyError."""
+        context = self._context
+        self._lock = files.Lock(context.root.lock_path(self._name))
+        self._lock.acquire(exclusive=self._exclusive, wait=context.wait, clock=time.monotonic, sleep=context.sleep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go."""
+        if self._lock is not None:
+            self._lock.release()

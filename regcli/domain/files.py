@@ -1,0 +1,69 @@
+"""The files of a version: listed, and one of them read."""
+
+from __future__ import annotations
+
+from regcli.domain.manifests import read_manifest
+from regcli.domain.resolving import resolve
+from regcli.errors import NotFoundError, UsageError
+from regcli.model import quote
+from regcli.store.manifest import EXECUTABLE, REFERENCE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.domain.resolving import Version
+    from regcli.store.manifest import Entry
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """Return an entry as `files --json` prints it."""
+    path, digest, size, flags, extra = entry
+    document: dict[str, Any] = {"path": path, "digest": digest, "size": size, "executable": bool(flags & EXECUTABLE)}
+    if flags & REFERENCE and extra is not None:
+        document["ref"] = extra["ref"]
+    if extra is not None and "md5" in extra:
+        document["md5"] = extra["md5"]
+    return document
+
+
+def list_files(context: Context, text: str, pattern: str | None = None) -> tuple[Version, list[Entry]]:
+    """Return the version and its entries, sorted by path.
+
+    Args:
+        context: who asks, and where.
+        text: a reference.
+        pattern: a gitignore pattern or a directory; only what matches.
+    """
+    version = resolve(context, text)
+    entries = read_manifest(context, version.record)
+    if pattern is not None:
+        from regcli.domain.download import choose_entries
+
+        entries = choose_entries(entries, include=[pattern])
+    return version, entries
+
+
+def read_file(context: Context, text: str, path: str) -> Iterator[bytes]:
+    """Yield the bytes of one file of a version, checked against its digest.
+
+    Raises:
+        NotFoundError: the version has no such file; the nearest is named.
+    """
+    version = resolve(context, text, action="download")
+    entries = read_manifest(context, version.record)
+    wanted = path.removeprefix("./")
+    entry = next((entry for entry in entries if entry[0] == wanted), None)
+    if entry is None:
+        from regcli.domain.nearest import nearest
+
+        if any(item[0].startswith(f"{wanted.rstrip('/')}/") for item in entries):
+            raise UsageError(f"{quote(path)} is a directory in {quote(version.ref)}")
+        close = nearest(wanted, [item[0] for item in entries[:20000]])
+        hint = f"did you mean {quote(close)}?" if close else f"`regcli files {version.ref}` lists them"
+        raise NotFoundError(f"{quote(version.ref)} has no file {quote(path)}", hint=hint)
+    if entry[3] & REFERENCE:
+        raise UsageError(f"{quote(path)} is a reference, whose bytes are kept elsewhere", hint="`regcli download` fetches it")
+    return context.root.content.stream(entry[1])

@@ -1,0 +1,215 @@
+"""History: the commits, read as events. There is no second record that could disagree."""
+
+from __future__ import annotations
+
+from regcli.domain import roles
+from regcli.domain.collections import Collection, list_collections, open_place
+from regcli.domain.registries import Registry, list_registries
+from regcli.domain.resolving import resolve
+from regcli.model import split_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.store.chain import Chain
+
+    Event = dict[str, Any]
+
+_ACTIONS = {
+    "create": "collection-created",
+    "version": "version-created",
+    "link": "linked",
+    "unlink": "unlinked",
+    "delete": "version-deleted",
+    "undelete": "version-restored",
+    "purge": "version-purged",
+    "tags": "tags-changed",
+    "rename": "renamed",
+    "remove": "collection-deleted",
+    "protect": "protected",
+    "unprotect": "unprotected",
+    "member": "role-changed",
+    "automation": "automation-changed",
+    "entity": "entity-changed",
+    "use": "version-used",
+    "output": "version-logged",
+}
+
+
+def _label(value: Any) -> Any:
+    return f"v{value}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _action(op: dict[str, Any]) -> str:
+    name = op["op"]
+    if name == "alias":
+        if op["after"] is None:
+            return "alias-removed"
+        return "alias-added" if op["before"] is None else "alias-moved"
+    if name == "edit":
+        return f"{op['field']}-changed"
+    if name == "set":
+        return f"{op['field']}-changed"
+    return _ACTIONS.get(name, str(name))
+
+
+def _version_summary(record: dict[str, Any]) -> dict[str, Any]:
+    source = record.get("source")
+    summary = {"digest": record["digest"], "size": record["size"], "file_count": record["file_count"]}
+    if source is not None:
+        summary["source"] = f"{source['entity']}/{source['project']}/{source['name']}:v{source['version']}"
+    return summary
+
+
+def _values(op: dict[str, Any]) -> tuple[Any, Any]:
+    name = op["op"]
+    if name == "alias":
+        return _label(op["before"]), _label(op["after"])
+    if name in ("version", "link"):
+        return None, _version_summary(op["record"])
+    if name == "create":
+        return None, op.get("settings") or {key: op[key] for key in ("name", "type", "kind", "description") if key in op}
+    if name in ("delete", "unlink", "purge"):
+        return f"v{op['version']}", None
+    if name == "undelete":
+        return None, f"v{op['version']}"
+    return op.get("before"), op.get("after")
+
+
+def events_of(chain: Chain, ref: str, *, settings: bool = False) -> Iterator[tuple[Event, dict[str, Any]]]:
+    """Yield (event, operation) of one log, oldest first.
+
+    An event is `{seq, time, user, host, command, action, ref, before, after, reason}`, and `alias` or `member` where it is
+    about one.
+    """
+    for commit, _ in chain.commits():
+        for op in commit["ops"]:
+            before, after = _values(op)
+            index = op.get("version")
+            if op["op"] == "alias":
+                index = op["after"] if op["after"] is not None else op["before"]
+            event: Event = {
+                "seq": commit["seq"],
+                "time": commit["time"],
+                "user": commit["user"],
+                "host": commit["host"],
+                "command": commit["command"],
+                "action": "registry-created" if settings and op["op"] == "create" else _action(op),
+                "ref": f"{ref}:v{index}" if isinstance(index, int) else ref,
+                "before": before,
+                "after": after,
+                "reason": commit.get("reason"),
+            }
+            for key in ("alias", "member"):
+                if key in op:
+                    event[key] = op[key]
+            yield event, op
+
+
+def collection_events(context: Context, collection: Collection) -> list[Event]:
+    """Return the events of a collection; for links also those of their sources' shared fields, in the order of time."""
+    own = [event for event, _ in events_of(collection.chain, collection.ref)]
+    if collection.state["kind"] != "link":
+        return own
+    return _merge([own, *_shared_events(context, collection)])
+
+
+def _shared_events(context: Context, collection: Collection) -> Iterator[list[Event]]:
+    """Yield, for each source collection, the edits of tags, metadata, description and TTL of versions linked here."""
+    linked: dict[str, set[int]] = {}
+    for _, record in collection.versions(deleted=True):
+        linked.setdefault(record["source"]["place"], set()).add(record["source"]["version"])
+    for place, indexes in linked.items():
+        source = open_place(context, place)
+        yield [
+            event
+            for event, op in events_of(source.chain, source.ref)
+            if op["op"] in ("tags", "edit") and op.get("version") in indexes
+        ]
+
+
+def _merge(streams: list[list[Event]]) -> list[Event]:
+    """Merge events of several logs by time; within a log the order of its numbers stands."""
+    import heapq
+
+    keyed = []
+    for number, stream in enumerate(streams):
+        latest = ""
+        rows = []
+        for event in stream:
+            latest = max(latest, event["time"])  # a clock that went back must not reorder one log's own events
+            rows.append((latest, number, event["seq"], len(rows), event))
+        keyed.append(rows)
+    return [row[-1] for row in heapq.merge(*keyed, key=lambda row: row[:4])]
+
+
+def _registry_events(context: Context, registry: Registry) -> list[Event]:
+    streams = [[event for event, _ in events_of(registry.chain, registry.name, settings=True)]]
+    streams.extend(
+        [event for event, _ in events_of(collection.chain, collection.ref)]
+        for collection in list_collections(context, registry.base, registry)
+    )
+    return _merge(streams)
+
+
+def history(
+    context: Context, text: str | None, *, since: str | None = None, user: str | None = None, action: str | None = None
+) -> list[Event]:
+    """Return the events of the root, a registry, a project, a collection or a version, oldest first.
+
+    Args:
+        context: who asks, and where.
+        text: what, or None for the whole root.
+        since: RFC 3339 time; only events at or after it.
+        user, action: only theirs, only those.
+    """
+    found = _find(context, text)
+    return [
+        event
+        for event in found
+        if (since is None or event["time"] >= since)
+        and (user is None or event["user"] == user)
+        and (action is None or event["action"] == action)
+    ]
+
+
+def _find(context: Context, text: str | None) -> list[Event]:
+    from regcli.domain.listing import find_place, list_projects
+    from regcli.domain.settings import root_chain
+
+    if text is None:
+        streams = [[event for event, _ in events_of(root_chain(context), ".")]]
+        for registry in list_registries(context):
+            if roles.allows(registry.state, context.user, "view"):
+                streams.append(_registry_events(context, registry))
+        for project in list_projects(context):
+            streams.extend(
+                [event for event, _ in events_of(collection.chain, collection.ref)]
+                for collection in list_collections(context, project.base, None)
+            )
+        return _merge(streams)
+    head, tail = split_reference(text)
+    if tail is not None:
+        version = resolve(context, text, deleted=True)
+        events = collection_events(context, version.collection)
+        refs = {version.ref}
+        if version.is_link:
+            source = version.record["source"]
+            place = open_place(context, source["place"])
+            refs.add(place.version_ref(source["version"]))
+        return [event for event in events if event["ref"] in refs or event["before"] == version.version and "alias" in event]
+    place = find_place(context, head)
+    if isinstance(place, Registry):
+        roles.require(place.state, context.user, "view")
+        return _registry_events(context, place)
+    if isinstance(place, Collection):
+        if place.registry is not None:
+            roles.require(place.registry.state, context.user, "view")
+        return collection_events(context, place)
+    return _merge(
+        [[event for event, _ in events_of(c.chain, c.ref)] for c in list_collections(context, place.base, None)]
+    )
+

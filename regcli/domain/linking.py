@@ -1,0 +1,276 @@
+"""Link and unlink: publish a version into a collection of a registry, or withdraw it. A link is a pointer, never a copy."""
+
+from __future__ import annotations
+
+from regcli.domain import roles
+from regcli.domain.aliasing import alias_operations, moved_from
+from regcli.domain.collections import LINK, Collection, is_live, locate
+from regcli.domain.registries import find_registry
+from regcli.domain.resolving import Version, resolve, select, source_of
+from regcli.domain.settings import is_personal, root_settings
+from regcli.errors import ConflictError, NotFoundError, RefusedError, TypeMismatchError, TypeNotAcceptedError, UsageError
+from regcli.model import ArtifactName, CollectionRef, parse_collection, parse_reference, quote
+from regcli.store import backrefs
+from regcli.store.files import random_hex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.model import Alias
+    from regcli.store.chain import Snapshot
+
+    Operation = dict[str, Any]
+
+# What a membership copies of its source, so that it stands alone should the source's log be damaged.
+COPIED = (
+    "id", "digest", "algorithm", "manifest", "manifest_sha256", "size", "file_count", "description", "metadata", "metrics",
+    "tags", "ttl", "inputs", "run", "created_at", "created_by", "updated_at",
+)  # fmt: skip
+
+
+class Linked:
+    """The outcome of a link: the membership, whether it is new, the aliases that moved, and the commit it rests on."""
+
+    __slots__ = ("created", "moved", "seq", "version")
+
+    def __init__(self, version: Version, moved: list[tuple[str, str]], seq: int, *, created: bool) -> None:
+        """Bundle the outcome."""
+        self.version = version
+        self.created = created
+        self.moved = moved
+        self.seq = seq
+
+
+def parse_target(context: Context, text: str) -> CollectionRef:
+    """Parse the target of a link: `REGISTRY/COLLECTION`, or a project's `ENTITY/PROJECT/NAME`."""
+    if ":" in text:
+        raise UsageError(f"link target {quote(text)} has a version or alias", hint="name the collection only; add aliases with --alias")
+    return parse_collection(text, context.project)
+
+
+def check_link(context: Context, text: str, type_name: str, *, entity: str, aliases: Sequence[Alias]) -> Collection:
+    """Check every rule of a link that does not depend on the version; returns the target, which need not exist yet.
+
+    Raises:
+        NotFoundError: no such registry. RefusedError: a personal entity's version, a type that is not accepted, a role.
+        TypeMismatchError: the collection has another type.
+    """
+    ref = parse_target(context, text)
+    target = locate(context, ref)
+    if target.registry is not None:
+        settings = target.registry.state
+        roles.require(settings, context.user, "link")
+        for alias in aliases:
+            roles.require_alias_right(settings, context.user, alias)
+        if is_personal(context, entity):
+            raise RefusedError(
+                f"versions of the personal entity {quote(entity)} cannot be linked into a registry",
+                hint="log it again under a team's entity, as in --project TEAM/PROJECT",
+            )
+        if settings["types"] and type_name not in settings["types"]:
+            raise TypeNotAcceptedError(
+                f"registry {quote(settings['name'])} does not accept artifacts of type {quote(type_name)},"
+                f" only {', '.join(settings['types'])}",
+                hint=f"an admin can accept it with `regcli registry edit {quote(settings['name'])} --type {type_name}`",
+            )
+    else:
+        ArtifactName.parse(ref.name)
+    _check_target(target, type_name)
+    return target
+
+
+def _check_target(target: Collection, type_name: str) -> None:
+    if not target.exists:
+        return
+    if target.state["kind"] != LINK:
+        raise ConflictError(f"{quote(target.ref)} holds versions that were logged; nothing can be linked into it")
+    if target.state["type"] != type_name:
+        raise TypeMismatchError(
+            f"collection {quote(target.ref)} holds artifacts of type {quote(target.state['type'])}, not {quote(type_name)}",
+            hint="link into another collection",
+        )
+
+
+def _membership(context: Context, snapshot: Snapshot, place: str, artifact_id: str) -> int | None:
+    """Return the index under which the artifact is linked in the collection already, or None."""
+    for _, where, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK):
+        if where == place:
+            record = snapshot.records.get(number)
+            if record is not None and is_live(record) and record["id"] == artifact_id:
+                return number
+    return None
+
+
+def link_version(
+    context: Context, source_text: str, target_text: str, *, aliases: Sequence[Alias] = (), reason: str | None = None
+) -> Linked:
+    """Publish a pointer to a version in a collection; no blob is copied.
+
+    Makes the collection when it is missing. Linking a link links its source. Linking the same version again returns the
+    membership that is there and applies the aliases. Numbers are never reused. Source: W&B Registry guide, "Link an
+    artifact version to a registry".
+
+    Raises:
+        NotFoundError: no such version or registry. ProtectedError, RoleError: the user may not, and nothing was linked.
+    """
+    done: list[Operation] = []
+    index = -1
+    created = False
+    with context.lock("content"), context.lock("settings"):
+        # Resolved under the lock that a deletion takes exclusively, so that no link is made to what is being deleted.
+        source = source_of(context, resolve(context, source_text, action="use"))
+        if not is_live(source.record):
+            raise NotFoundError(
+                f"the source of {quote(source_text)} was deleted: {source.ref}", hint="bring it back with `regcli undelete`"
+            )
+        state = source.collection.state
+        target = check_link(context, target_text, state["type"], entity=state["entity"], aliases=aliases)
+        ref = parse_target(context, target_text)
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            nonlocal done, index, created
+            now = Collection(target.base, target.chain, snapshot, target.registry)
+            _check_target(now, state["type"])
+            done = []
+            existing = _membership(context, snapshot, target.place, source.record["id"]) if now.exists else None
+            created = existing is None
+            index = snapshot.state["next"] if existing is None else existing
+            if not now.exists:
+                if target.registry is not None:
+                    roles.require(target.registry.state, context.user, "create-collection")
+                done.append(_creation(context, ref, state["type"]))
+            if created:
+                backrefs.add_backref(context.root.path, source.record["id"], backrefs.LINK, target.place, index)
+                done.append({"op": "link", "version": index, "record": _record(context, source)})
+            done.extend(alias_operations(context, now, snapshot, index, aliases))
+            return done
+
+        settings_seq = target.registry.snapshot.seq if target.registry is not None else None
+        change = context.transact(target.chain, check, reason=reason, settings_seq=settings_seq)
+        if created and target.registry is not None:
+            _clear_ttl(context, source)
+    after = Collection(target.base, target.chain, change.snapshot, target.registry)
+    record = change.snapshot.records.get(index) or {}
+    return Linked(Version(after, index, record), moved_from(after, done), change.seq, created=created)
+
+
+def _creation(context: Context, ref: CollectionRef, type_name: str) -> Operation:
+    creation: Operation = {
+        "op": "create",
+        "id": random_hex(16),
+        "kind": LINK,
+        "name": str(ref.name),
+        "type": type_name,
+        "description": "",
+        "tags": [],
+    }
+    if ref.registry is None:
+        from regcli.domain.log import shown_project
+
+        creation["entity"], creation["project"] = shown_project(context, ref)
+    return creation
+
+
+def _record(context: Context, source: Version) -> dict[str, Any]:
+    state = source.collection.state
+    return {
+        **{key: source.record[key] for key in COPIED},
+        "source": {
+            "entity": state["entity"],
+            "project": state["project"],
+            "name": state["name"],
+            "version": source.index,
+            "place": source.collection.place,
+        },
+        "linked_at": context.now(),
+        "linked_by": context.user,
+    }
+
+
+def _clear_ttl(context: Context, source: Version) -> None:
+    """Switch off the TTL of a version that was linked; unlinking does not bring it back.
+
+    A crash before this leaves a linked version with a TTL, which gc never expires, and `unlink` clears it then.
+    """
+
+    def check(snapshot: Snapshot) -> list[Operation]:
+        record = snapshot.records.get(source.index)
+        if record is None or record["ttl"] is None:
+            return []
+        if record["ttl"] == "inherit" and root_settings(context).state["ttl"] is None:
+            return []
+        return [{"op": "edit", "version": source.index, "field": "ttl", "before": record["ttl"], "after": None}]
+
+    context.transact(source.collection.chain, check)
+
+
+def unlink(context: Context, text: str, *, reason: str | None = None) -> tuple[Version, int]:
+    """Withdraw a link; the source and its content stay.
+
+    Returns:
+        The membership that was withdrawn, and the commit that did it.
+
+    Raises:
+        UsageError: the reference names a source. ProtectedError, RoleError: the user may not.
+    """
+    ref = parse_reference(text, context.project)
+    version = resolve(context, text)
+    if not version.is_link:
+        raise UsageError(
+            f"{quote(version.ref)} is not a linked artifact and cannot be unlinked",
+            hint=f"to delete it, use `regcli delete {version.ref}`",
+        )
+    require_unlink_right(context, version)
+    _settle_ttl(context, version)
+    with context.lock("settings"):
+        collection = version.collection
+        registry = find_registry(context, collection.registry.name) if collection.registry is not None else None
+        withdrawn = version
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            nonlocal withdrawn
+            now = Collection(collection.base, collection.chain, snapshot, registry)
+            index, record = select(now, ref.selector, text)
+            withdrawn = Version(now, index, record)
+            require_unlink_right(context, withdrawn)
+            return unlink_operations(now, index)
+
+        settings_seq = registry.snapshot.seq if registry is not None else None
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)
+    return Version(collection, withdrawn.index, withdrawn.record), change.seq
+
+
+def _settle_ttl(context: Context, version: Version) -> None:
+    if version.collection.registry is not None:
+        source = source_of(context, version)
+        if is_live(source.record):
+            _clear_ttl(context, source)
+
+
+def require_unlink_right(context: Context, version: Version) -> None:
+    """Refuse withdrawing a link that the user may not withdraw."""
+    registry = version.collection.registry
+    if registry is None:
+        return
+    roles.require(registry.state, context.user, "unlink")
+    protected = version.protected_aliases()
+    if protected and not roles.allows(registry.state, context.user, "delete-protected"):
+        from regcli.errors import ProtectedError
+
+        raise ProtectedError(
+            f"{quote(version.ref)} is protected by alias {quote(protected[0])} and cannot be unlinked",
+            hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",
+        )
+
+
+def unlink_operations(collection: Collection, index: int) -> list[Operation]:
+    """Return the operations that withdraw a link together with its custom aliases."""
+    ops: list[Operation] = [
+        {"op": "alias", "alias": alias, "before": index, "after": None}
+        for alias in collection.aliases_of(index)
+        if alias != "latest"
+    ]
+    return [*ops, {"op": "unlink", "version": index}]

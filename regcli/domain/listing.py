@@ -1,0 +1,146 @@
+"""What is there: registries and projects, their collections, the versions of a collection."""
+
+from __future__ import annotations
+
+from regcli.domain import roles
+from regcli.domain.collections import Collection, find_collection, list_collections
+from regcli.domain.registries import Registry, find_registry, list_registries, visible
+from regcli.errors import InvalidReferenceError, NotFoundError
+from regcli.model import CollectionRef, EntityName, ProjectName, RegistryName, parse_collection, quote
+from regcli.store import files
+from regcli.store.layout import project_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from regcli.domain.context import Context
+
+
+class Project:
+    """A project: where artifacts are logged.
+
+    Attributes:
+        entity, project: as first written. base: its directory.
+    """
+
+    __slots__ = ("base", "entity", "project")
+
+    def __init__(self, entity: str, project: str, base: str) -> None:
+        """Name the project."""
+        self.entity = entity
+        self.project = project
+        self.base = base
+
+    @property
+    def ref(self) -> str:
+        """The canonical reference, `ENTITY/PROJECT`."""
+        return f"{self.entity}/{self.project}"
+
+
+def list_projects(context: Context) -> list[Project]:
+    """Return the projects that hold something, sorted by reference."""
+    found = []
+    top = f"{context.root.path}/projects"
+    for entity in files.scan_names(top):
+        if entity.startswith("."):
+            continue
+        for project in files.scan_names(f"{top}/{entity}"):
+            if project.startswith("."):
+                continue
+            opened = _open_project(context, f"{top}/{entity}/{project}")
+            if opened is not None:
+                found.append(opened)
+    return sorted(found, key=lambda project: project.ref)
+
+
+def _open_project(context: Context, base: str) -> Project | None:
+    for collection in list_collections(context, base, None):
+        return Project(collection.state["entity"], collection.state["project"], base)
+    return None
+
+
+def find_project(context: Context, entity: str, project: str) -> Project:
+    """Find a project that holds something.
+
+    Raises:
+        NotFoundError: nothing was ever logged there.
+    """
+    base = project_path(context.root.path, EntityName.parse(entity), ProjectName.parse(project))
+    found = _open_project(context, base)
+    if found is None:
+        from regcli.domain.nearest import nearest
+
+        close = nearest(f"{entity}/{project}", [item.ref for item in list_projects(context)])
+        raise NotFoundError(
+            f"there is no project {quote(f'{entity}/{project}')}",
+            hint=f"did you mean {quote(close)}?" if close else "a project is made by the first `regcli log` into it",
+        )
+    return found
+
+
+def list_visible_registries(context: Context) -> list[Registry]:
+    """Return the registries that the user may see."""
+    return [registry for registry in list_registries(context) if visible(context, registry)]
+
+
+def find_place(context: Context, text: str) -> Registry | Project | Collection:
+    """Return what a reference without selector names; a final slash says that it is a registry or project.
+
+    Raises:
+        InvalidReferenceError: two things have that name; the message gives both spellings.
+        NotFoundError: nothing has.
+    """
+    parts = text.rstrip("/").split("/")
+    if text.endswith("/"):
+        if len(parts) == 1:
+            return find_registry(context, RegistryName.parse(parts[0]))
+        if len(parts) == 2:
+            return find_project(context, parts[0], parts[1])
+        raise InvalidReferenceError(f"{quote(text)} names neither a registry nor a project", hint="write REGISTRY/ or ENTITY/PROJECT/")
+    if len(parts) == 1:
+        return _one(context, text, [lambda: find_registry(context, RegistryName.parse(text)), lambda: _source(context, text)])
+    if len(parts) == 2:
+        return _one(
+            context,
+            text,
+            [lambda: find_project(context, parts[0], parts[1]), lambda: find_collection(context, parse_collection(text, context.project))],
+        )
+    return find_collection(context, parse_collection(text, context.project))
+
+
+def _source(context: Context, name: str) -> Collection:
+    current = context.project
+    return find_collection(context, CollectionRef(name, entity=current.entity, project=current.project))
+
+
+def _one(context: Context, text: str, finders: list) -> Registry | Project | Collection:  # type: ignore[type-arg]
+    from regcli.errors import InvalidNameError, RenamedError
+
+    found = []
+    failure: NotFoundError | InvalidNameError | None = None
+    for finder in finders:
+        try:
+            found.append(finder())
+        except RenamedError as error:
+            failure = error
+        except (NotFoundError, InvalidNameError) as error:
+            # The last finder's failure is the one to report: it is about collections, which is what people name most.
+            if not isinstance(failure, RenamedError):
+                failure = error
+    if len(found) == 2:
+        place, collection = found
+        raise InvalidReferenceError(
+            f"{quote(text)} names two things",
+            hint=f"write {quote(f'{text}/')} for the {'registry' if isinstance(place, Registry) else 'project'},"
+            f" {quote(collection.ref)} for the collection",
+        )
+    if not found:
+        raise failure or NotFoundError(f"there is nothing named {quote(text)}")
+    return found[0]
+
+
+def view_collections(context: Context, place: Registry | Project) -> list[Collection]:
+    """Return the collections of a registry or project that the user may see."""
+    if isinstance(place, Registry):
+        roles.require(place.state, context.user, "view")
+        return list_collections(context, place.base, place)
+    return list_collections(context, place.base, None)

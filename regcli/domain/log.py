@@ -1,0 +1,395 @@
+"""Log: make the next version of a source collection from files."""
+
+from __future__ import annotations
+
+from regcli.domain import runs
+from regcli.domain.aliasing import alias_operations, moved_from
+from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate
+from regcli.domain.resolving import Version, resolve, source_of
+from regcli.errors import ConflictError, NotFoundError, TypeMismatchError, UsageError
+from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, quote
+from regcli.store import backrefs
+from regcli.store.chain import sha256
+from regcli.store.files import random_hex
+from regcli.store.layout import project_path
+from regcli.store.manifest import encode_manifest, manifest_digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.model import Alias, Tag, TypeName
+    from regcli.store.chain import Snapshot
+    from regcli.store.content import Batch
+    from regcli.store.ingest import Source
+    from regcli.store.manifest import Entry
+    from regcli.store.statcache import StatCache
+
+    Operation = dict[str, Any]
+
+INHERIT = "inherit"
+XXH128 = "XXH128"
+
+
+class LogRequest:
+    """What is to be logged, and what is recorded with it.
+
+    Attributes:
+        name: reference of the source collection, `NAME` or `ENTITY/PROJECT/NAME`.
+        type: the artifact type; may be None where the collection exists.
+        sources: files and directories. entries: further manifest entries (references), already checked.
+        base, remove: start from this version's files, without these paths.
+        ttl: seconds, None for never, or `inherit`.
+        links: registry collections to publish into afterwards.
+    """
+
+    __slots__ = (
+        "algorithm", "aliases", "base", "cache", "description", "dry_run", "entries", "inputs", "link_mode", "links",
+        "metadata", "metrics", "name", "new_version", "progress", "rehash", "remove", "run", "sources", "tags", "ttl", "type",
+    )  # fmt: skip
+
+    def __init__(self, name: str, type: TypeName | None = None) -> None:  # noqa: A002 - the field's own word
+        """Start a request with nothing in it."""
+        self.name = name
+        self.type = type
+        self.sources: Sequence[Source] = ()
+        self.entries: Sequence[Entry] = ()
+        self.aliases: Sequence[Alias] = ()
+        self.tags: Sequence[Tag] = ()
+        self.description: str | None = None
+        self.metadata: dict[str, Any] | None = None
+        self.metrics: dict[str, float | int] = {}
+        self.base: str | None = None
+        self.remove: Sequence[str] = ()
+        self.inputs: Sequence[str] = ()
+        self.run: str | None = None
+        self.ttl: int | str | None = INHERIT
+        self.links: Sequence[str] = ()
+        self.link_mode = "copy"
+        self.new_version = False
+        self.dry_run = False
+        self.rehash = False
+        self.algorithm = XXH128
+        self.cache: StatCache | None = None
+        self.progress: Callable[[int, int], None] | None = None
+
+
+class Logged:
+    """The outcome of a log.
+
+    Attributes:
+        version: the version, new or already there; None after a dry run that would make one.
+        created: whether a new version was made (would be made, for a dry run).
+        seq: the commit that the answer rests on.
+        digest, size, file_count: of the content.
+        ignored: what the call gave that a version already there does not take (`metadata`, `description`, …).
+        moved: aliases that came from other versions. linked: references made by `links`.
+    """
+
+    __slots__ = ("created", "digest", "file_count", "ignored", "linked", "moved", "ref", "seq", "size", "version")
+
+    def __init__(self, ref: str, digest: str, size: int, file_count: int) -> None:
+        """Start with what is known of the content."""
+        self.ref = ref
+        self.digest = digest
+        self.size = size
+        self.file_count = file_count
+        self.version: Version | None = None
+        self.created = False
+        self.seq = 0
+        self.ignored: list[str] = []
+        self.moved: list[tuple[str, str]] = []
+        self.linked: list[str] = []
+
+
+def _source_ref(context: Context, text: str) -> CollectionRef:
+    if ":" in text:
+        raise UsageError(f"{quote(text)} has a version or alias; give the bare name", hint="add aliases with --alias")
+    ref = parse_collection(text, context.project)
+    if ref.is_registry:
+        raise UsageError(
+            f"{quote(text)} is in a registry, where versions are linked, not logged",
+            hint=f"log under a plain name, then publish it with --link {quote(text)}",
+        )
+    ArtifactName.parse(ref.name)
+    return ref
+
+
+def _check_type(collection: Collection, wanted: TypeName | None) -> str:
+    state = collection.state
+    if not collection.exists:
+        if wanted is None:
+            raise UsageError("the type of a new artifact is missing", hint="say what it is, as in `--type dataset` or `--type model`")
+        return str(wanted)
+    if state["kind"] != SOURCE:
+        raise ConflictError(f"{quote(collection.ref)} holds links; versions cannot be logged into it", hint="choose another name")
+    existing: str = state["type"]
+    if wanted is not None and wanted != existing:
+        raise TypeMismatchError(
+            f"artifact {quote(collection.ref)} already exists with type {quote(existing)};"
+            f" cannot create another with type {quote(wanted)}",
+            hint=f"use --type {existing}, or another name",
+        )
+    return existing
+
+
+def shown_project(context: Context, ref: CollectionRef) -> tuple[str, str]:
+    """Return entity and project as they were first written in the root."""
+    owner = project_path(context.root.path, ref.entity or "", ref.project or "")
+    for sibling in list_collections(context, owner, None):
+        return sibling.state["entity"], sibling.state["project"]
+    return str(ref.entity), str(ref.project)
+
+
+def _merge(base: Sequence[Entry], remove: Sequence[str], added: Sequence[Entry]) -> list[Entry]:
+    """Return the entries of a draft: the base's without what is removed, then what was added over it."""
+    merged = {entry[0]: entry for entry in base}
+    for item in remove:
+        path = item.strip("/")
+        gone = [name for name in merged if name == path or name.startswith(f"{path}/")]
+        if not gone:
+            raise NotFoundError(f"the base version has no file or directory {quote(item)}")
+        for name in gone:
+            del merged[name]
+    merged.update({entry[0]: entry for entry in added})
+    return sorted(merged.values(), key=lambda entry: entry[0].encode())
+
+
+def _collect(context: Context, batch: Batch | None, request: LogRequest) -> list[Entry]:
+    """Store the files (or only hash them, without a batch) and return the version's entries, sorted by path."""
+    from regcli.store.ingest import ingest
+
+    entries: list[Entry] = []
+    if request.sources:
+        taken = ingest(
+            batch,
+            request.sources,
+            cache=request.cache,
+            link_mode=request.link_mode,
+            algorithm=request.algorithm,
+            rehash=request.rehash,
+            progress=request.progress,
+        )
+        entries = taken.entries
+    if request.base is None and not request.entries:
+        return entries
+    added = {entry[0]: entry for entry in entries}
+    for entry in request.entries:
+        if entry[0] in added and added[entry[0]][1] != entry[1]:
+            raise UsageError(f"two sources give the path {quote(entry[0])} different content", hint="place one elsewhere with --at")
+        added[entry[0]] = entry
+    base: list[Entry] = []
+    if request.base is not None:
+        from regcli.domain.manifests import read_manifest
+
+        base = read_manifest(context, resolve(context, request.base, action="download").record)
+    return _merge(base, request.remove, list(added.values()))
+
+
+def log_version(context: Context, request: LogRequest) -> Logged:
+    """Make the next version of a source collection, unless its latest has the same content.
+
+    The content is durable before the version appears; the version, its aliases and its collection appear together.
+
+    Raises:
+        TypeMismatchError: the collection has another type. UsageError: a source cannot be logged.
+        StorageError: disk full or unreadable; nothing was changed.
+    """
+    from regcli.domain.linking import check_link, link_version
+
+    if not request.dry_run:
+        context.make_root()
+    ref = _source_ref(context, request.name)
+    collection = locate(context, ref)
+    type_name = _check_type(collection, request.type)
+    inputs = [source_of(context, resolve(context, text, action="use")) for text in request.inputs]
+    if request.base is None and request.remove:
+        raise UsageError("--remove needs --base", hint="name the version to start from with --base REF")
+    if request.base is not None:
+        resolve(context, request.base, action="download")
+    for target in request.links:
+        check_link(context, target, type_name, entity=str(ref.entity), aliases=())
+    if request.dry_run:
+        return _dry_run(context, request, collection, ref)
+    with context.lock("content"), context.root.content.batch() as batch:
+        entries = _collect(context, batch, request)
+        logged = _describe(ref, entries, request.algorithm)
+        _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
+    if request.run is not None and logged.version is not None:
+        chain, _ = runs.ensure_run(context, request.run)
+        for item in inputs:
+            runs.record_use(context, chain, item)
+        runs.record_output(context, chain, logged.version)
+    if request.cache is not None:
+        request.cache.save()
+    for target in request.links:
+        if logged.version is not None:
+            link = link_version(context, logged.version.ref, target, aliases=())
+            logged.linked.append(link.version.ref)
+    return logged
+
+
+def _describe(ref: CollectionRef, entries: Sequence[Entry], algorithm: str) -> Logged:
+    return Logged(str(ref), manifest_digest(entries, algorithm), sum(entry[2] for entry in entries), len(entries))
+
+
+def _dry_run(context: Context, request: LogRequest, collection: Collection, ref: CollectionRef) -> Logged:
+    entries = _collect(context, None, request)
+    logged = _describe(ref, entries, request.algorithm)
+    current = _current_latest(collection.snapshot)
+    if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
+        logged.version = Version(collection, *current)
+    else:
+        logged.created = True
+    logged.seq = collection.snapshot.seq
+    return logged
+
+
+def _current_latest(snapshot: Snapshot) -> tuple[int, dict[str, Any]] | None:
+    latest = snapshot.state["latest"]
+    record = snapshot.records.get(latest) if latest is not None else None
+    if latest is None or record is None or not is_live(record):
+        return None
+    return latest, record
+
+
+def _commit(
+    context: Context,
+    request: LogRequest,
+    collection: Collection,
+    ref: CollectionRef,
+    type_name: str,
+    batch: Batch,
+    entries: Sequence[Entry],
+    inputs: Sequence[Version],
+    logged: Logged,
+) -> None:
+    """Publish the content and then the version in one transaction."""
+    published: dict[str, str] = {}
+    artifact_id = random_hex(16)
+    shown = (collection.state["entity"], collection.state["project"])
+    if not collection.exists:
+        shown = shown_project(context, ref)
+    run_name = None
+    if request.run is not None:
+        _, run_name = runs.ensure_run(context, request.run)
+    done: list[Operation] = []
+    index = -1
+
+    def publish() -> None:
+        # Only once, however often the race for the next number is lost; not at all when nothing changed.
+        if not published:
+            data = encode_manifest(entries, request.algorithm)
+            published["manifest"] = batch.put_bytes(data)
+            published["manifest_sha256"] = sha256(data).hexdigest()
+            batch.publish()
+
+    def check(snapshot: Snapshot) -> list[Operation]:
+        nonlocal done, index
+        now = Collection(collection.base, collection.chain, snapshot, None)
+        _check_type(now, request.type)
+        current = _current_latest(snapshot)
+        if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
+            index = current[0]
+            logged.created = False
+            logged.ignored = _ignored(request, current[1])
+            done = _unchanged_operations(context, request, now, snapshot, *current)
+            return done
+        publish()
+        index = snapshot.state["next"]
+        logged.created = True
+        done = []
+        if not now.exists:
+            done.append(_creation(ref, shown, type_name))
+        for item in inputs:
+            backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)
+        record = _record(context, request, logged, artifact_id, published, inputs, run_name)
+        done.append({"op": "version", "version": index, "record": record})
+        done.extend(alias_operations(context, now, snapshot, index, request.aliases))
+        return done
+
+    change = context.transact(collection.chain, check)
+    after = Collection(collection.base, collection.chain, change.snapshot, None)
+    record = change.snapshot.records.get(index)
+    if record is None:
+        raise NotFoundError(f"version v{index} of {quote(after.ref)} does not exist")
+    logged.version = Version(after, index, record)
+    logged.ref = logged.version.ref
+    logged.moved = moved_from(after, done)
+    logged.seq = change.seq
+
+
+def _creation(ref: CollectionRef, shown: tuple[str, str], type_name: str) -> Operation:
+    return {
+        "op": "create",
+        "id": random_hex(16),
+        "kind": SOURCE,
+        "name": str(ref.name),
+        "entity": shown[0],
+        "project": shown[1],
+        "type": type_name,
+        "description": "",
+        "tags": [],
+    }
+
+
+def _ignored(request: LogRequest, record: dict[str, Any]) -> list[str]:
+    """Name what was given but differs from the version that is there already, and is therefore ignored."""
+    ignored = []
+    if request.description is not None and request.description != record["description"]:
+        ignored.append("description")
+    if request.metadata is not None and request.metadata != record["metadata"]:
+        ignored.append("metadata")
+    if request.metrics and request.metrics != record["metrics"]:
+        ignored.append("metrics")
+    return ignored
+
+
+def _unchanged_operations(
+    context: Context, request: LogRequest, collection: Collection, snapshot: Snapshot, index: int, record: dict[str, Any]
+) -> list[Operation]:
+    ops = alias_operations(context, collection, snapshot, index, request.aliases)
+    tags = merge_tags(record["tags"], request.tags)
+    if tags != record["tags"]:
+        ops.append({"op": "tags", "version": index, "before": record["tags"], "after": tags})
+    return ops
+
+
+def merge_tags(existing: Sequence[str], added: Sequence[str]) -> list[str]:
+    """Return the tags with those added that are not there yet, without regard to case; order is kept."""
+    merged = {fold(tag): str(tag) for tag in existing}
+    for tag in added:
+        merged.setdefault(fold(tag), str(tag))
+    return list(merged.values())
+
+
+def _record(
+    context: Context,
+    request: LogRequest,
+    logged: Logged,
+    artifact_id: str,
+    published: dict[str, str],
+    inputs: Sequence[Version],
+    run_name: str | None,
+) -> dict[str, Any]:
+    now = context.now()
+    return {
+        "id": artifact_id,
+        "digest": logged.digest,
+        "algorithm": request.algorithm,
+        **published,
+        "size": logged.size,
+        "file_count": logged.file_count,
+        "description": request.description or "",
+        "metadata": request.metadata or {},
+        "metrics": request.metrics,
+        "tags": merge_tags((), request.tags),
+        "ttl": request.ttl,
+        "inputs": [runs.edge(item) for item in inputs],
+        "run": run_name,
+        "created_at": now,
+        "created_by": context.user,
+        "updated_at": now,
+    }

@@ -1,0 +1,30 @@
+"""The manifest of a version: read, checked against what its commit says, and filtered."""
+
+from __future__ import annotations
+
+from regcli.errors import IntegrityError
+from regcli.store.chain import sha256
+from regcli.store.manifest import decode_manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.store.manifest import Entry
+
+
+def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
+    """Return the entries of a version, sorted by path.
+
+    Raises:
+        IntegrityError: the manifest is missing, damaged, or not the one that the commit names.
+    """
+    address = record["manifest"]
+    data = context.root.content.read(address)
+    if sha256(data).hexdigest() != record["manifest_sha256"]:
+        raise IntegrityError(
+            f"manifest {address} is not the one that the history names: its SHA-256 differs", hint="run `regcli verify`"
+        )
+    _, entries = decode_manifest(data, f"manifest {address}")
+    return entries

@@ -1,0 +1,364 @@
+"""Registries: their settings, kept in a log of their own, and how one is found by name."""
+
+from __future__ import annotations
+
+from regcli.domain import roles
+from regcli.errors import ConflictError, IntegrityError, NotFoundError, RegcliError, RenamedError, UsageError
+from regcli.model import Alias, RegistryName, TypeName, fold, quote
+from regcli.store import files, jsontext
+from regcli.store.chain import Chain
+from regcli.store.layout import encode_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from regcli.domain.context import Change, Context
+    from regcli.store.chain import Snapshot
+    from regcli.store.records import Records
+
+    State = dict[str, Any]
+
+BUILT_IN = {"model": "Models, ready to be shared", "dataset": "Datasets, ready to be shared"}
+SYNONYMS = {"models": "model", "datasets": "dataset"}
+VISIBILITIES = ("organization", "restricted")
+
+
+def empty_state() -> State:
+    """Return the settings before the first commit."""
+    return {
+        "id": None,
+        "name": None,
+        "description": "",
+        "types": [],
+        "visibility": "organization",
+        "protected": {},
+        "members": {},
+        "ttl": None,
+        "automations": {},
+        "removed": False,
+        "created_at": None,
+        "created_by": None,
+        "updated_at": None,
+    }
+
+
+def reduce_settings(state: State, records: Records, commit: dict[str, Any]) -> None:  # noqa: ARG001 - registries have no records
+    """Apply one commit of a settings log."""
+    for op in commit["ops"]:
+        name = op["op"]
+        if name == "create":
+            fresh = empty_state()
+            fresh.update(created_at=commit["time"], created_by=commit["user"])
+            fresh.update(op["settings"])
+            state.clear()
+            state.update(fresh)
+        elif name == "set":
+            state[op["field"]] = op["after"]
+        elif name == "protect":
+            state["protected"][fold(op["alias"])] = op["after"]
+        elif name == "unprotect":
+            state["protected"].pop(fold(op["alias"]), None)
+        elif name == "member":
+            if op["after"] is None:
+                state["members"].pop(op["member"], None)
+            else:
+                state["members"][op["member"]] = op["after"]
+        elif name == "automation":
+            if op["after"] is None:
+                state["automations"].pop(op["name"], None)
+            else:
+                state["automations"][op["name"]] = op["after"]
+        elif name == "remove":
+            state["removed"] = True
+        else:
+            raise ValueError(f"unknown operation {name!r}")
+        state["updated_at"] = commit["time"]
+
+
+class Registry:
+    """An opened registry: its directory, its settings log and the settings as they are now."""
+
+    __slots__ = ("base", "chain", "snapshot")
+
+    def __init__(self, base: str, chain: Chain, snapshot: Snapshot) -> None:
+        """Bundle what `find_registry` found."""
+        self.base = base
+        self.chain = chain
+        self.snapshot = snapshot
+
+    @property
+    def state(self) -> State:
+        """The settings."""
+        return self.snapshot.state
+
+    @property
+    def name(self) -> str:
+        """The name as it was first written."""
+        name: str = self.snapshot.state["name"]
+        return name
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a registry, and it was not removed."""
+        return self.snapshot.state["name"] is not None and not self.snapshot.state["removed"]
+
+
+def open_chain(context: Context, directory_name: str) -> Chain:
+    """Return the settings log of the registry that lies in a directory of `registries/`."""
+    root = context.root
+    base = f"{root.path}/registries/{directory_name}"
+
+    def initial() -> State:
+        state = empty_state()
+        if directory_name in BUILT_IN:
+            # A fresh root has these two without a file being written; the first change of one writes its first commit.
+            state.update(
+                name=directory_name,
+                id=f"{root.id[:24]}{'0' * 7}{1 + list(BUILT_IN).index(directory_name)}",
+                description=BUILT_IN[directory_name],
+                members={root.owner: roles.ADMIN},
+                created_at=root.created_at,
+                created_by=root.owner,
+                updated_at=root.created_at,
+            )
+        return state
+
+    return Chain(base, f"{base}/settings", root.id, reduce_settings, initial)
+
+
+def open_registry_directory(context: Context, directory_name: str) -> Registry:
+    """Open the registry that lies in a directory of `registries/`."""
+    chain = open_chain(context, directory_name)
+    return Registry(chain.base, chain, chain.read())
+
+
+def _follow(context: Context, name: str) -> Registry:
+    """Open the registry of a name's own directory, or the one that a rename left a redirect to."""
+    directory = encode_name(name)
+    registry = open_registry_directory(context, directory)
+    if registry.snapshot.seq == 0 and registry.state["name"] is None:
+        target = read_redirect(registry.base)
+        if target is not None:
+            return open_registry_directory(context, target)
+    return registry
+
+
+def read_redirect(base: str) -> str | None:
+    """Return the directory that a rename's redirect in `base` names, or None."""
+    path = f"{base}/redirect.json"
+    try:
+        document = jsontext.loads(files.read_document(path, 4096), path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    target = document.get("to") if isinstance(document, dict) else None
+    if not isinstance(target, str) or "/" in target or target in ("", ".", ".."):
+        raise IntegrityError(f"{path} is corrupt: it names no directory")
+    return target
+
+
+def find_registry(context: Context, name: str) -> Registry:
+    """Find a registry by name: case does not count, `models` means `model` unless it exists itself.
+
+    Raises:
+        NotFoundError: with the nearest name. RenamedError: with the new name.
+    """
+    registry = _follow(context, name)
+    if not registry.exists and fold(name) in SYNONYMS:
+        registry = _follow(context, SYNONYMS[fold(name)])
+        if registry.exists:
+            return registry
+    if not registry.exists:
+        raise NotFoundError(f"there is no registry {quote(name)}", hint=_nearest_hint(context, name))
+    if fold(registry.name) != fold(name) and SYNONYMS.get(fold(name)) != fold(registry.name):
+        raise RenamedError(f"registry {quote(name)} was renamed to {quote(registry.name)}", hint=f"use {quote(registry.name)}")
+    return registry
+
+
+def _nearest_hint(context: Context, name: str) -> str:
+    from regcli.domain.nearest import nearest
+
+    names = [registry.name for registry in list_registries(context)]
+    close = nearest(name, names)
+    if close is not None:
+        return f"did you mean {quote(close)}?"
+    return f"make it with `regcli registry create`; there are: {', '.join(sorted(names))}"
+
+
+def list_registries(context: Context) -> list[Registry]:
+    """Return all registries that exist, sorted by name; a damaged one is skipped with a warning."""
+    names = set(BUILT_IN) | {n for n in files.scan_names(f"{context.root.path}/registries") if not n.startswith(".")}
+    found = []
+    for name in names:
+        try:
+            registry = open_registry_directory(context, name)
+        except RegcliError as error:
+            context.warnings.append(error.message)
+            continue
+        if registry.exists:
+            found.append(registry)
+    return sorted(found, key=lambda registry: fold(registry.name))
+
+
+def visible(context: Context, registry: Registry) -> bool:
+    """Tell whether the user may see the registry at all."""
+    return roles.allows(registry.state, context.user, "view")
+
+
+def create_registry(
+    context: Context,
+    name: RegistryName,
+    *,
+    description: str = "",
+    types: Sequence[TypeName] = (),
+    visibility: str = "organization",
+    ttl: int | None = None,
+) -> Change:
+    """Make a registry; whoever makes it is its admin.
+
+    Args:
+        context: who asks, and where.
+        name: unique in the root, without regard to case.
+        description: Markdown.
+        types: the artifact types it accepts; none given means all.
+        visibility: `organization` (everybody is at least member) or `restricted` (members only).
+        ttl: default time to live of its versions in seconds, or None.
+
+    Raises:
+        ConflictError: there is one of that name, or one that was renamed had it.
+    """
+    if visibility not in VISIBILITIES:
+        raise UsageError(f"visibility {quote(visibility)} is unknown", hint=f"use {' or '.join(VISIBILITIES)}")
+    context.make_root()
+    if fold(name) in SYNONYMS:
+        raise ConflictError(f"{quote(name)} means the registry {quote(SYNONYMS[fold(name)])}, which exists")
+    registry = _follow(context, name)
+    if registry.exists and fold(registry.name) != fold(name):
+        raise ConflictError(f"{quote(name)} is the old name of registry {quote(registry.name)}", hint="choose another name")
+    settings = {
+        "id": files.random_hex(16),
+        "name": str(name),
+        "description": description,
+        "types": [str(item) for item in dict.fromkeys(types)],
+        "visibility": visibility,
+        "members": {context.user: roles.ADMIN},
+        "ttl": ttl,
+    }
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        if snapshot.state["name"] is not None and not snapshot.state["removed"]:
+            raise ConflictError(f"registry {quote(snapshot.state['name'])} exists already", hint="choose another name")
+        return [{"op": "create", "settings": settings}]
+
+    change = context.transact(registry.chain, check)
+    write_readable(registry.chain.base, change.snapshot.state)
+    return change
+
+
+def change_settings(context: Context, registry: Registry, check: Any, *, reason: str | None = None) -> Change:
+    """Run one transaction on a registry's settings, apart from all that rests on them, and refresh `registry.toml`."""
+
+    def existing(snapshot: Snapshot) -> list[dict[str, Any]]:
+        if snapshot.state["removed"]:
+            raise NotFoundError(f"registry {quote(snapshot.state['name'])} was deleted")
+        ops: list[dict[str, Any]] = check(snapshot)
+        if ops and snapshot.seq == 0:
+            # The first change of a registry that came with the root also records what it came with.
+            kept = {key: value for key, value in snapshot.state.items() if key != "updated_at"}
+            ops = [{"op": "create", "settings": kept}, *ops]
+        return ops
+
+    with context.lock("settings", exclusive=True):
+        change = context.transact(registry.chain, existing, reason=reason)
+    if change.commit is not None:
+        write_readable(registry.chain.base, change.snapshot.state)
+    return change
+
+
+def protect(
+    context: Context, registry: Registry, aliases: Sequence[Alias], *, reason: str | None = None, signed: bool = False
+) -> Change:
+    """Put alias names on the registry's protected list; whatever holds one is protected at once.
+
+    Raises:
+        RoleError: the user is no admin.
+    """
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        roles.require(snapshot.state, context.user, "protect")
+        ops: list[dict[str, Any]] = []
+        for alias in dict.fromkeys(aliases):
+            before = snapshot.state["protected"].get(fold(alias))
+            after = {"name": before["name"] if before else str(alias), "signed": signed or bool(before and before["signed"])}
+            if before != after:
+                ops.append({"op": "protect", "alias": str(alias), "before": before, "after": after})
+        return ops
+
+    return change_settings(context, registry, check, reason=reason)
+
+
+def unprotect(context: Context, registry: Registry, aliases: Sequence[Alias], *, reason: str | None = None) -> Change:
+    """Take alias names off the protected list; versions keep them as ordinary aliases.
+
+    Raises:
+        RoleError: the user is no admin. NotFoundError: a name is not on the list.
+    """
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        roles.require(snapshot.state, context.user, "protect")
+        ops: list[dict[str, Any]] = []
+        for alias in dict.fromkeys(aliases):
+            before = snapshot.state["protected"].get(fold(alias))
+            if before is None:
+                raise NotFoundError(
+                    f"alias {quote(alias)} is not protected in registry {quote(snapshot.state['name'])}",
+                    hint=f"protected: {', '.join(protected_names(snapshot.state)) or 'none'}",
+                )
+            ops.append({"op": "unprotect", "alias": str(alias), "before": before, "after": None})
+        return ops
+
+    return change_settings(context, registry, check, reason=reason)
+
+
+def protected_names(state: State) -> list[str]:
+    """Return the protected alias names, sorted."""
+    return sorted(entry["name"] for entry in state["protected"].values())
+
+
+def write_readable(base: str, state: State) -> None:
+    """Write `registry.toml`, the settings for people to read; it is derived, so failing to is harmless."""
+    try:
+        files.replace_file(f"{base}/registry.toml", readable_settings(state))
+    except OSError:
+        return
+
+
+def readable_settings(state: State) -> bytes:
+    """Return the text of `registry.toml` for a state of the settings."""
+    import tomli_w
+
+    document: dict[str, Any] = {
+        "name": state["name"],
+        "description": state["description"],
+        "visibility": state["visibility"],
+        "types": state["types"],
+        "protected_aliases": protected_names(state),
+        "members": dict(sorted(state["members"].items())),
+    }
+    if state["ttl"] is not None:
+        document["ttl"] = f"{state['ttl']}s"
+    signed = sorted(entry["name"] for entry in state["protected"].values() if entry["signed"])
+    if signed:
+        document["signed_aliases"] = signed
+    if state["automations"]:
+        document["automations"] = {name: _without_nones(value) for name, value in sorted(state["automations"].items())}
+    note = (
+        "# Derived from the settings log of this registry, for reading. Changes made here have no effect\n"
+        "# until an admin takes them in with `regcli registry apply`.\n"
+    )
+    return note.encode() + tomli_w.dumps(document).encode()
+
+
+def _without_nones(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if item is not None}

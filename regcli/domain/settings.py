@@ -1,0 +1,66 @@
+"""Settings of the whole root: entities (team or personal), the default TTL, automations with the root as scope."""
+
+from __future__ import annotations
+
+from regcli.model import fold
+from regcli.store.chain import Chain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from regcli.domain.context import Change, Context
+    from regcli.store.chain import Snapshot
+    from regcli.store.records import Records
+
+    State = dict[str, Any]
+
+
+def reduce_root(state: State, records: Records, commit: dict[str, Any]) -> None:  # noqa: ARG001 - the root has no records
+    """Apply one commit of the root's settings log."""
+    for op in commit["ops"]:
+        name = op["op"]
+        if name == "entity":
+            state["entities"][fold(op["name"])] = op["after"]
+        elif name == "set":
+            state[op["field"]] = op["after"]
+        elif name == "automation":
+            if op["after"] is None:
+                state["automations"].pop(op["name"], None)
+            else:
+                state["automations"][op["name"]] = op["after"]
+        else:
+            raise ValueError(f"unknown operation {name!r}")
+
+
+def root_chain(context: Context) -> Chain:
+    """Return the log of the root's own settings."""
+    root = context.root
+
+    def initial() -> State:
+        entity = {"name": root.entity, "personal": root.personal}
+        return {"entities": {fold(root.entity): entity}, "ttl": None, "automations": {}}
+
+    return Chain(root.path, f"{root.path}/settings", root.id, reduce_root, initial)
+
+
+def root_settings(context: Context) -> Snapshot:
+    """Return the root's settings as they are now."""
+    return root_chain(context).read()
+
+
+def is_personal(context: Context, entity: str) -> bool:
+    """Tell whether an entity is a personal one, whose versions cannot be linked."""
+    known = root_settings(context).state["entities"].get(fold(entity))
+    return bool(known and known["personal"])
+
+
+def register_entity(context: Context, name: str, *, personal: bool) -> Change:
+    """Record an entity and whether it is personal."""
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        before = snapshot.state["entities"].get(fold(name))
+        after = {"name": before["name"] if before else str(name), "personal": personal}
+        return [] if before == after else [{"op": "entity", "name": str(name), "before": before, "after": after}]
+
+    return context.transact(root_chain(context), check)

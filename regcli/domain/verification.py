@@ -1,0 +1,313 @@
+"""Verify: all problems of a root, of a version's content, or of a directory against its manifest."""
+
+from __future__ import annotations
+
+import os
+
+from regcli.domain.collections import LINK, PURGED, chain_at, is_live
+from regcli.domain.manifests import read_manifest
+from regcli.domain.resolving import resolve
+from regcli.errors import NotFoundError, RegcliError
+from regcli.store import backrefs, files, jsontext
+from regcli.store.chain import GENESIS, Chain, sha256
+from regcli.store.manifest import REFERENCE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from regcli.domain.context import Context
+
+
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: `missing`, `modified`, `extra`, `corrupt`, `index`, `history` or `unreferenced`.
+        path: the file. ref: the version it is about, or None. message: a sentence.
+    """
+
+    __slots__ = ("digest", "kind", "message", "path", "ref")
+
+    def __init__(self, kind: str, path: str, message: str, ref: str | None = None, digest: str | None = None) -> None:
+        """Describe the problem."""
+        self.kind = kind
+        self.path = path
+        self.ref = ref
+        self.message = message
+        self.digest = digest
+
+    def document(self) -> dict[str, Any]:
+        """Return the promised JSON fields."""
+        return {"kind": self.kind, "path": self.path, "ref": self.ref, "message": self.message}
+
+
+class Report:
+    """What was checked, and every problem that was found."""
+
+    __slots__ = ("bytes", "files", "problems", "repaired", "versions")
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.files = 0
+        self.bytes = 0
+        self.versions = 0
+        self.problems: list[Problem] = []
+        self.repaired: list[str] = []
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def document(self) -> dict[str, Any]:
+        """Return the promised JSON fields."""
+        return {
+            "ok": self.ok,
+            "checked": {"files": self.files, "bytes": self.bytes, "versions": self.versions},
+            "problems": [problem.document() for problem in self.problems],
+            "repaired": self.repaired,
+        }
+
+
+def verify_directory(context: Context, text: str, directory: str) -> Report:
+    """Compare a directory with a version, reading every file again.
+
+    Raises:
+        NotFoundError: no such version or directory.
+    """
+    from regcli.store.materialize import compare_directory
+
+    version = resolve(context, text)
+    path = os.path.abspath(directory)
+    if not os.path.isdir(path):
+        raise NotFoundError(f"there is no directory {path}")
+    entries = read_manifest(context, version.record)
+    report = Report()
+    report.versions = 1
+    report.files = len(entries)
+    report.bytes = sum(entry[2] for entry in entries)
+    for kind, where, message in compare_directory([e for e in entries if not e[3] & REFERENCE], path):
+        report.problems.append(Problem(kind, where, message, version.ref))
+    return report
+
+
+def verify_version(context: Context, text: str, *, quick: bool = False) -> Report:
+    """Check the stored content of one version.
+
+    Args:
+        context: who asks, and where.
+        text: a reference.
+        quick: only that everything is there with the right size.
+    """
+    version = resolve(context, text)
+    report = Report()
+    _check_content(context, report, {version.ref: version.record}, quick=quick, everything=False)
+    return report
+
+
+def _check_content(
+    context: Context, report: Report, versions: dict[str, dict[str, Any]], *, quick: bool, everything: bool
+) -> None:
+    """Check manifests and blobs of the versions, and with `everything` all other stored content too."""
+    content = context.root.content
+    wanted: dict[str, tuple[str, str]] = {}
+    manifests: dict[str, str] = {}
+    for ref, record in versions.items():
+        report.versions += 1
+        if record["manifest"] in manifests:
+            continue
+        manifests[record["manifest"]] = ref
+        wanted.setdefault(record["manifest"], (ref, "manifest"))
+        try:
+            entries = read_manifest(context, record)
+        except RegcliError as error:
+            report.problems.append(Problem("corrupt", record["manifest"], error.message, ref, record["manifest"]))
+            continue
+        for path, digest, _, flags, _ in entries:
+            if not flags & REFERENCE:
+                wanted.setdefault(digest, (ref, path))
+    known = {problem.digest for problem in report.problems}
+    present = content.have(wanted)
+    damaged: set[str] = set()
+    for kind, path, digest, message in content.check(quick=quick, only=None if everything else set(wanted)):
+        if digest is not None:
+            damaged.add(digest)
+        if digest in known:
+            continue
+        ref, name = wanted.get(digest or "", (None, None))
+        words = f"{message} (it is {name} of {ref})" if ref is not None else message
+        report.problems.append(Problem(kind, path, words, ref, digest))
+    for digest, (ref, name) in wanted.items():
+        if digest not in present and digest not in damaged and digest not in known:
+            report.problems.append(Problem("missing", name, f"the content of {name} is missing (blob {digest})", ref, digest))
+    report.files += len(wanted)
+    report.bytes += sum(content.size(digest) for digest in wanted if digest in present and digest not in damaged)
+
+
+def verify_root(context: Context, *, quick: bool = False, progress: Callable[[str], None] | None = None) -> Report:
+    """Check everything: every commit of every log, every derived file, every blob.
+
+    Args:
+        context: who asks, and where.
+        quick: blobs only by presence and size; logs in full all the same.
+        progress: told what is being checked.
+    """
+    report = Report()
+    versions: dict[str, dict[str, Any]] = {}
+    for chain, collection_base, registry_base in _chains(context):
+        if progress is not None:
+            progress(chain.base)
+        snapshot = _check_chain(report, chain)
+        if snapshot is None or collection_base is None:
+            continue
+        state = snapshot.state
+        owner = os.path.basename(registry_base) if registry_base else f"{state['entity']}/{state['project']}"
+        for index, record in snapshot.records.ascending():
+            if record["state"] == PURGED or (state["kind"] == LINK and not is_live(record)):
+                continue
+            versions[f"{owner}/{state['name']}:v{index}"] = record
+            if state["kind"] == LINK and is_live(record):
+                _check_backref(context, report, chain, index, record)
+    _check_content(context, report, versions, quick=quick, everything=True)
+    _check_foreign(context, report)
+    return report
+
+
+def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
+    """Yield (log, collection's directory or None, registry's directory or None) of every log in the root."""
+    from regcli.domain.registries import BUILT_IN, open_chain
+    from regcli.domain.runs import chain_of
+    from regcli.domain.settings import root_chain
+
+    root = context.root
+    yield root_chain(context), None, None
+    top = f"{root.path}/registries"
+    for name in sorted(set(files.scan_names(top)) | set(BUILT_IN)):
+        if name.startswith("."):
+            continue
+        yield open_chain(context, name), None, None
+        for collection in sorted(files.scan_names(f"{top}/{name}/collections")):
+            if not collection.startswith("."):
+                base = f"{top}/{name}/collections/{collection}"
+                yield chain_at(root.id, base), base, f"{top}/{name}"
+    top = f"{root.path}/projects"
+    for entity in sorted(files.scan_names(top)):
+        for project in sorted(files.scan_names(f"{top}/{entity}")):
+            owner = f"{top}/{entity}/{project}"
+            for collection in sorted(files.scan_names(f"{owner}/collections")):
+                if not collection.startswith("."):
+                    base = f"{owner}/collections/{collection}"
+                    yield chain_at(root.id, base), base, None
+            for run in sorted(files.scan_names(f"{owner}/runs")):
+                if not run.startswith("."):
+                    yield chain_of(context, f"{owner}/runs/{run}"), None, None
+
+
+def _check_chain(report: Report, chain: Chain) -> Any:
+    """Check every commit and report each that is damaged; returns the replayed state, or None when it cannot be had."""
+    numbers = []
+    for name in files.scan_names(chain.log):
+        stem, dot, ending = name.partition(".")
+        if ending == "json" and len(stem) == 10 and stem.isdigit() and stem.isascii():
+            numbers.append(int(stem))
+        elif not name.startswith("."):
+            report.problems.append(Problem("extra", f"{chain.log}/{name}", "a file that regcli did not write lies in a log"))
+    problems: list[Problem] = []
+    prev = GENESIS
+    top = max(numbers, default=0)
+    previous_known = True
+    for seq in range(1, top + 1):
+        path = chain.commit_path(seq)
+        try:
+            data = files.read_document(path)
+        except (FileNotFoundError, NotADirectoryError):
+            problems.append(Problem("history", path, f"{path} is missing"))
+            previous_known = False
+            continue
+        except RegcliError as error:
+            problems.append(Problem("history", path, error.message))
+            previous_known = False
+            continue
+        try:
+            if not previous_known:
+                # What came before is damaged and already reported; this commit says itself what it follows.
+                document = jsontext.loads(data, path)
+                prev = document.get("prev", prev) if isinstance(document, dict) else prev
+            chain.parse(data, path, seq, prev)
+            previous_known = True
+        except RegcliError as error:
+            problems.append(Problem("history", path, error.message))
+            # The next one tells whether it was the bytes here that changed.
+        prev = sha256(data).hexdigest()
+    report.files += len(numbers)
+    if not problems:
+        try:
+            snapshot = chain.replay()
+        except RegcliError as error:
+            problems.append(Problem("history", chain.log, error.message))
+        else:
+            _check_head(problems, chain, snapshot)
+            report.problems.extend(problems)
+            return snapshot
+    report.problems.extend(problems)
+    return None
+
+
+def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
+    """Compare the head with the log; a derived file that is merely damaged is written again, one that lies is reported.
+
+    A head that is ahead of the log proves that acknowledged commits are gone.
+    """
+    try:
+        document = jsontext.unseal(files.read_document(f"{chain.base}/head.json"))
+    except (OSError, RegcliError):
+        document = None
+    if document is None:
+        if snapshot.seq:
+            chain.write_head(snapshot)
+        return
+    if document.get("seq", 0) > snapshot.seq:
+        problems.append(
+            Problem("history", f"{chain.log}", f"{chain.log} ends at {snapshot.seq}, but commit {document['seq']} existed: it was removed")
+        )
+        return
+    at_head = snapshot if document.get("seq") == snapshot.seq else chain.replay(document.get("seq"))
+    if document.get("chain") != at_head.chain or document.get("state") != at_head.state:
+        problems.append(Problem("index", f"{chain.base}/head.json", f"{chain.base}/head.json does not say what the log says"))
+        chain.write_head(snapshot)
+        return
+    claimed = chain.read()
+    for index, record in snapshot.records.ascending():
+        if claimed.records.get(index) != record:
+            problems.append(
+                Problem("index", f"{chain.base}/pages", f"the index of {chain.base} does not say what the log says about v{index}")
+            )
+            chain.write_head(snapshot)
+            return
+
+
+def _check_backref(context: Context, report: Report, chain: Chain, index: int, record: dict[str, Any]) -> None:
+    """A link without its marker would not be seen by a deletion of its source; write the marker again."""
+    place = chain.base[len(context.root.path) + 1 :]
+    known = backrefs.read_backrefs(context.root.path, record["id"], backrefs.LINK)
+    if (backrefs.LINK, place, index) in known:
+        return
+    try:
+        backrefs.add_backref(context.root.path, record["id"], backrefs.LINK, place, index)
+    except RegcliError as error:
+        report.problems.append(Problem("index", f"backrefs of {record['id']}", error.message))
+
+
+def _check_foreign(context: Context, report: Report) -> None:
+    expected = {
+        "regcli.toml", "head.json", "pages", "settings", "registries", "projects", "blobs", "packs", "backrefs", "staging",
+        "trash", "locks", "cache", "outbox",
+    }  # fmt: skip
+    for name in sorted(files.scan_names(context.root.path)):
+        if name not in expected and not name.startswith("."):
+            report.problems.append(
+                Problem("extra", f"{context.root.path}/{name}", f"{name} in the root was not written by regcli")
+            )
+

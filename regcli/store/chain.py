@@ -1,0 +1,276 @@
+"""One log of hash-chained commits in a directory, and the head that is derived from it.
+
+The numbered commit files are the truth. A commit is published by creating its name exclusively, so each number has one
+winner, with or without working locks; its `prev` names the exact state it was checked against. The head only saves
+reading the log again: it may be missing, stale or damaged at any time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from regcli.errors import BusyError, IntegrityError, RegcliError
+from regcli.store import files, jsontext
+from regcli.store.records import Records
+
+try:
+    from _sha256 import sha256  # costs nothing to import; hashlib would load OpenSSL
+except ImportError:
+    try:
+        from _sha2 import sha256
+    except ImportError:
+        from hashlib import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    Commit = dict[str, Any]
+    State = dict[str, Any]
+    Reducer = Callable[[State, Records, Commit], None]
+
+FORMAT = 1
+GENESIS = "0" * 64
+MAX_COMMIT = 16 * 1024 * 1024
+
+
+class Snapshot:
+    """The state of a chain after commit `seq`.
+
+    Attributes:
+        seq: number of the last commit, 0 before the first.
+        chain: SHA-256 of the last commit's bytes, hex.
+        state: what the commits add up to; its shape is the reducer's.
+        records: the version records (empty for chains that have none).
+    """
+
+    __slots__ = ("chain", "records", "seq", "state")
+
+    def __init__(self, seq: int, chain: str, state: State, records: Records) -> None:
+        """Bundle the state with the commit it rests on."""
+        self.seq = seq
+        self.chain = chain
+        self.state = state
+        self.records = records
+
+
+class Chain:
+    """A commit log.
+
+    Args:
+        base: directory of the thing the log is about; `head.json` and `pages/` lie in it.
+        log: directory of the commits.
+        root_id: random id of the root; a commit of another root is refused.
+        reducer: applies one commit to a state and its records, in place.
+        initial: makes the state before the first commit.
+    """
+
+    __slots__ = ("base", "initial", "log", "reducer", "root_id")
+
+    def __init__(self, base: str, log: str, root_id: str, reducer: Reducer, initial: Callable[[], State]) -> None:
+        """Name the directories; nothing is opened."""
+        self.base = base
+        self.log = log
+        self.root_id = root_id
+        self.reducer = reducer
+        self.initial = initial
+
+    def commit_path(self, seq: int) -> str:
+        """Return the path of commit number `seq`."""
+        return f"{self.log}/{seq:010d}.json"
+
+    def read(self) -> Snapshot:
+        """Return the current state: the head, then every newer commit until one is missing.
+
+        Raises:
+            IntegrityError: a commit is damaged, missing in the middle, foreign or of a newer format.
+        """
+        snapshot = self._read_head()
+        if snapshot is None:
+            snapshot = self._start()
+        start = snapshot.seq
+        self._advance(snapshot)
+        if snapshot.seq > start + 32:
+            # A rebuild or a long catch-up is worth keeping; readers without write permission go on without.
+            self.write_head(snapshot)
+        return snapshot
+
+    def replay(self, upto: int | None = None) -> Snapshot:
+        """Return the state computed from the commits alone."""
+        snapshot = self._start()
+        self._advance(snapshot, upto)
+        return snapshot
+
+    def _start(self) -> Snapshot:
+        snapshot = Snapshot(0, GENESIS, self.initial(), self._records(None, 0))
+        return snapshot
+
+    def _records(self, document: dict[str, Any] | None, seq: int) -> Records:
+        return Records(f"{self.base}/pages", lambda: self.replay(seq).records, document)
+
+    def _read_head(self) -> Snapshot | None:
+        try:
+            document = jsontext.unseal(files.read_document(f"{self.base}/head.json"))
+        except (OSError, RegcliError):
+            return None
+        if document is None or document.get("root") != self.root_id:
+            return None
+        if document["format"] > FORMAT:
+            raise IntegrityError(
+                f"{self.base}/head.json has format {document['format']}, which is newer than this program",
+                hint="upgrade regcli",
+            )
+        seq = document["seq"]
+        return Snapshot(seq, document["chain"], document["state"], self._records(document.get("records"), seq))
+
+    def _advance(self, snapshot: Snapshot, upto: int | None = None) -> None:
+        while upto is None or snapshot.seq < upto:
+            path = self.commit_path(snapshot.seq + 1)
+            try:
+                data = files.read_document(path, MAX_COMMIT)
+            except (FileNotFoundError, NotADirectoryError):
+                if snapshot.seq == 0:
+                    self._refuse_gap()
+                return
+            commit = self.parse(data, path, snapshot.seq + 1, snapshot.chain)
+            self.apply(snapshot, commit, sha256(data).hexdigest(), path)
+
+    def _refuse_gap(self) -> None:
+        """Tell an empty log from one whose first commit was lost."""
+        if any(name.endswith(".json") and not name.startswith(".") for name in files.scan_names(self.log)):
+            raise IntegrityError(f"{self.commit_path(1)} is missing, but later commits exist", hint="run `regcli verify`")
+
+    def apply(self, snapshot: Snapshot, commit: Commit, chain: str, path: str) -> None:
+        """Apply one parsed commit to a snapshot, in place."""
+        try:
+            self.reducer(snapshot.state, snapshot.records, commit)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IntegrityError(f"{path} is corrupt: {error!r}", hint="run `regcli verify` to see all damage") from error
+        snapshot.seq = commit["seq"]
+        snapshot.chain = chain
+
+    def parse(self, data: bytes, path: str, seq: int, prev: str) -> Commit:
+        """Check the envelope of a commit.
+
+        Raises:
+            IntegrityError: it is not JSON, not commit `seq`, not of this root, or does not follow `prev`.
+        """
+        commit: Any = jsontext.loads(data, path)
+        if not isinstance(commit, dict) or not isinstance(commit.get("ops"), list):
+            raise IntegrityError(f"{path} is corrupt: not a commit", hint="run `regcli verify` to see all damage")
+        form = commit.get("format")
+        if isinstance(form, int) and form > FORMAT:
+            raise IntegrityError(f"{path} has format {form}, which is newer than this program", hint="upgrade regcli")
+        if form != FORMAT or commit.get("seq") != seq:
+            raise IntegrityError(f"{path} is corrupt: not commit number {seq}", hint="run `regcli verify` to see all damage")
+        if commit.get("root") != self.root_id:
+            raise IntegrityError(f"{path} belongs to another root", hint="run `regcli verify` to see all damage")
+        if commit.get("prev") != prev:
+            raise IntegrityError(
+                f"{path} does not follow the commit before it: the history was altered",
+                hint="run `regcli verify` to see all damage",
+            )
+        return commit
+
+    def commits(self, upto: int | None = None) -> Iterator[tuple[Commit, str]]:
+        """Yield every commit with its path, oldest first, checked against the one before it."""
+        seq, chain = 0, GENESIS
+        while upto is None or seq < upto:
+            path = self.commit_path(seq + 1)
+            try:
+                data = files.read_document(path, MAX_COMMIT)
+            except (FileNotFoundError, NotADirectoryError):
+                if seq == 0:
+                    self._refuse_gap()
+                return
+            commit = self.parse(data, path, seq + 1, chain)
+            seq, chain = seq + 1, sha256(data).hexdigest()
+            yield commit, path
+
+    def append(self, snapshot: Snapshot, envelope: Commit, ops: list[dict[str, Any]]) -> Commit | None:
+        """Publish the commit that follows `snapshot` and bring `snapshot` up to it.
+
+        Args:
+            snapshot: the state the ops were checked against.
+            envelope: time, user, uid, host, command and what else the caller records.
+            ops: the changes, applied together or not at all.
+
+        Returns:
+            The commit, durable; None when another writer took the number first (read again and check again).
+
+        Raises:
+            StorageError: nothing was changed.
+            OutcomeUnknownError: published but perhaps not durable.
+        """
+        commit: Commit = {
+            "format": FORMAT,
+            "root": self.root_id,
+            "seq": snapshot.seq + 1,
+            "prev": snapshot.chain,
+            "txn": files.random_hex(8),
+            **envelope,
+            "ops": ops,
+        }
+        data = jsontext.dumps(commit).encode() + b"\n"
+        if len(data) > MAX_COMMIT:
+            from regcli.errors import UsageError
+
+            raise UsageError(f"the change is too large: {len(data)} bytes", hint="shorten the metadata or the description")
+        path = self.commit_path(snapshot.seq + 1)
+        if snapshot.seq == 0:
+            try:
+                files.make_directories(self.log)
+            except OSError as error:
+                raise files.explain(error, f"cannot make {self.log}") from error
+        if not files.create_exclusive(path, data):
+            try:
+                theirs = files.read_document(path, MAX_COMMIT)
+            except FileNotFoundError:
+                return None
+            if theirs != data:
+                return None
+        self.apply(snapshot, commit, sha256(data).hexdigest(), path)
+        return commit
+
+    def write_head(self, snapshot: Snapshot) -> None:
+        """Refresh the head and pages; failing to is harmless, since both are derived."""
+        try:
+            unlisted = snapshot.records.settle(snapshot.seq)
+            document = {
+                "format": FORMAT,
+                "root": self.root_id,
+                "seq": snapshot.seq,
+                "chain": snapshot.chain,
+                "state": snapshot.state,
+                "records": snapshot.records.document(),
+            }
+            files.replace_file(f"{self.base}/head.json", jsontext.seal(document))
+            if unlisted:
+                snapshot.records.remove_pages(unlisted)
+        except (OSError, RegcliError):
+            return
+
+
+class Attempts:
+    """Paces the retries of a writer that keeps losing the race for the next number."""
+
+    __slots__ = ("_clock", "_deadline", "_pause", "_sleep")
+
+    def __init__(self, wait: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        """Allow `wait` seconds of retries."""
+        self._clock = clock
+        self._sleep = sleep
+        self._deadline = clock() + wait
+        self._pause = 0.0005
+
+    def lost(self, what: str) -> None:
+        """Note a lost race and pause a little, longer each time.
+
+        Raises:
+            BusyError: the time is up.
+        """
+        if self._clock() >= self._deadline:
+            raise BusyError(f"{what} is being changed by others without a break", hint="try again, or wait longer with --wait SECONDS")
+        self._sleep(self._pause * (0.5 + os.urandom(1)[0] / 255))
+        self._pause = min(self._pause * 1.6, 0.05)

@@ -1,0 +1,53 @@
+"""Where things lie in a root, and how a name becomes a directory's name.
+
+A name is never used as a path: it is folded (case, Unicode normalization) and percent-encoded, so that the store
+survives Windows and macOS file systems, `..`, `CON`, trailing dots and newlines.
+"""
+
+from __future__ import annotations
+
+from regcli.model import fold
+
+_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-.")
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", "conin$", "conout$", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))]
+)
+_LONGEST = 120
+_KEPT = 64
+
+
+def encode_name(name: str) -> str:
+    """Return the directory name of a registry, collection, entity or project.
+
+    Lower-case ASCII letters, digits, `_ - .` stay; every other byte of the folded UTF-8 is `%XX`. A leading or trailing
+    dot and the first letter of a Windows device name are encoded too. Over 120 characters: the first 64, `%~`, the XXH3-128.
+    """
+    folded = fold(name).encode("utf-8", "surrogatepass")
+    parts = [chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in folded]
+    if parts[0] == ".":
+        parts[0] = "%2E"
+    if parts[-1] == ".":
+        parts[-1] = "%2E"
+    encoded = "".join(parts)
+    if encoded.split(".", 1)[0] in _DEVICES:
+        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    if len(encoded) > _LONGEST:
+        import xxhash
+
+        encoded = f"{encoded[:_KEPT]}%~{xxhash.xxh3_128_hexdigest(folded)}"
+    return encoded
+
+
+def registry_path(root: str, registry: str) -> str:
+    """Return the directory of a registry."""
+    return f"{root}/registries/{encode_name(registry)}"
+
+
+def project_path(root: str, entity: str, project: str) -> str:
+    """Return the directory of a project."""
+    return f"{root}/projects/{encode_name(entity)}/{encode_name(project)}"
+
+
+def collection_path(owner: str, name: str) -> str:
+    """Return the directory of a collection in the registry's or project's directory `owner`."""
+    return f"{owner}/collections/{encode_name(name)}"

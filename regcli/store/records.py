@@ -1,0 +1,171 @@
+"""The version records of one collection: the newest in the head, older ones in pages that are derived and immutable.
+
+A head stays small however many versions there are: at most `RECENT` records, the few older ones that changed since their
+page was written, and the list of pages. Pages of `SMALL` records are merged into pages of `LARGE`, so the list is short.
+"""
+
+from __future__ import annotations
+
+import os
+
+from regcli.errors import RegcliError
+from regcli.store import files, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    Record = dict[str, Any]
+
+RECENT = 96
+SMALL = 64
+LARGE = 1024
+MAX_CHANGED = 48
+
+
+class Records:
+    """Version records by index.
+
+    Attributes:
+        recent: index -> record, the newest.
+        changed: index -> record, those in pages that changed since.
+        pages: `[first, last, file name]`, oldest first, without overlap.
+    """
+
+    __slots__ = ("_cache", "_damaged", "_directory", "_replay", "_replayed", "changed", "pages", "recent")
+
+    def __init__(self, directory: str, replay: Callable[[], Records], document: dict[str, Any] | None = None) -> None:
+        """Open the records that a head's `document` lists; `replay` rebuilds all of them from the log."""
+        self._directory = directory
+        self._replay = replay
+        self._replayed: Records | None = None
+        self._cache: dict[str, dict[str, Record]] = {}
+        self._damaged: set[str] = set()
+        document = document or {}
+        self.recent: dict[str, Record] = document.get("recent", {})
+        self.changed: dict[str, Record] = document.get("changed", {})
+        self.pages: list[list[Any]] = document.get("pages", [])
+
+    def document(self) -> dict[str, Any]:
+        """Return what the head keeps."""
+        return {"recent": self.recent, "changed": self.changed, "pages": self.pages}
+
+    def get(self, index: int) -> Record | None:
+        """Return the record of version `index`, or None when there never was one."""
+        key = str(index)
+        record = self.recent.get(key) or self.changed.get(key)
+        if record is not None:
+            return record
+        for page in reversed(self.pages):
+            if page[0] <= index <= page[1]:
+                return self._load(page).get(key)
+        return None
+
+    def put(self, index: int, record: Record) -> None:
+        """Set the record of version `index`."""
+        key = str(index)
+        if not self.pages or index > self.pages[-1][1]:
+            self.recent[key] = record
+        else:
+            self.changed[key] = record
+
+    def descending(self, below: int | None = None) -> Iterator[tuple[int, Record]]:
+        """Yield (index, record), newest first; only those under `below` when given."""
+        for key in sorted(self.recent, key=int, reverse=True):
+            if below is None or int(key) < below:
+                yield int(key), self.recent[key]
+        for page in reversed(self.pages):
+            if below is not None and page[0] >= below:
+                continue
+            records = self._load(page)
+            for key in sorted(records, key=int, reverse=True):
+                if below is None or int(key) < below:
+                    yield int(key), self.changed.get(key) or records[key]
+
+    def ascending(self) -> Iterator[tuple[int, Record]]:
+        """Yield (index, record), oldest first."""
+        for page in self.pages:
+            records = self._load(page)
+            for key in sorted(records, key=int):
+                yield int(key), self.changed.get(key) or records[key]
+        for key in sorted(self.recent, key=int):
+            yield int(key), self.recent[key]
+
+    def _load(self, page: list[Any]) -> dict[str, Record]:
+        """Return the records of one page; a damaged page is replayed from the log."""
+        first, last, name = page
+        cached = self._cache.get(name)
+        if cached is not None:
+            return cached
+        records: dict[str, Record] | None = None
+        try:
+            document = jsontext.unseal(files.read_document(f"{self._directory}/{name}"))
+        except (OSError, RegcliError):
+            document = None
+        if document is not None:
+            records = document["records"]
+        else:
+            self._damaged.add(name)
+            if self._replayed is None:
+                self._replayed = self._replay()
+            records = {key: record for key, record in self._replayed.recent.items() if first <= int(key) <= last}
+        self._cache[name] = records
+        return records
+
+    def settle(self, seq: int) -> list[str]:
+        """Move old records into pages, merge small pages, rewrite what changed; returns page files no longer listed.
+
+        Called before a head is written. `seq` makes the names of new pages unique.
+        """
+        before = {page[2] for page in self.pages}
+        if len(self.changed) > MAX_CHANGED or self._damaged:
+            self._rewrite_changed(seq)
+        while len(self.recent) > RECENT + SMALL:
+            keys = sorted(self.recent, key=int)[:SMALL]
+            self.pages.append(self._write({key: self.recent[key] for key in keys}, seq))
+            for key in keys:
+                del self.recent[key]
+        self._merge(seq)
+        return sorted(before - {page[2] for page in self.pages})
+
+    def _rewrite_changed(self, seq: int) -> None:
+        for position, page in enumerate(self.pages):
+            touched = [key for key in self.changed if page[0] <= int(key) <= page[1]]
+            if not touched and page[2] not in self._damaged:
+                continue
+            records = dict(self._load(page))
+            for key in touched:
+                records[key] = self.changed.pop(key)
+            self.pages[position] = self._write(records, seq)
+        self._damaged.clear()
+
+    def _merge(self, seq: int) -> None:
+        """Merge the small pages at the end once there are enough of them for a large one."""
+        count = 0
+        while count < len(self.pages) and self.pages[-1 - count][1] - self.pages[-1 - count][0] < LARGE - 1:
+            count += 1
+        if count < LARGE // SMALL:
+            return
+        records: dict[str, Record] = {}
+        for page in self.pages[-count:]:
+            records.update(self._load(page))
+        self.pages[-count:] = [self._write(records, seq)]
+
+    def _write(self, records: dict[str, Record], seq: int) -> list[Any]:
+        indexes = [int(key) for key in records]
+        first, last = min(indexes), max(indexes)
+        name = f"{first:010d}-{last:010d}-{seq:010d}.json"
+        files.make_directories(self._directory)
+        data = jsontext.seal({"format": 1, "records": records})
+        files.replace_file(f"{self._directory}/{name}", data, durable=True)
+        self._cache[name] = records
+        return [first, last, name]
+
+    def remove_pages(self, names: list[str]) -> None:
+        """Delete page files that no head lists any more; a reader with an older head replays the log instead."""
+        for name in names:
+            try:
+                os.unlink(f"{self._directory}/{name}")
+            except OSError:
+                continue

@@ -1,0 +1,125 @@
+"""A root: one store. `regcli.toml` says that a directory is one, and everything else lies below it."""
+
+from __future__ import annotations
+
+import os
+
+from regcli.errors import IntegrityError, NotFoundError, StorageError
+from regcli.store import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from regcli.store.content import Content
+
+FORMAT = 1
+MARKER = "regcli.toml"
+_NOTE = "# A regcli root. This file is written once; settings are changed with `regcli`, not here.\n"
+
+
+class Root:
+    """An opened root.
+
+    Attributes:
+        path: absolute path of the directory.
+        id: 32 random hex digits, made with the root and kept when it is copied.
+        owner: the user who made the root: the first admin of the registries that come with it.
+        created_at: RFC 3339, UTC.
+        entity: the default entity of `NAME` references. personal: whether that entity is a personal one.
+    """
+
+    __slots__ = ("_content", "created_at", "entity", "id", "owner", "path", "personal")
+
+    def __init__(self, path: str, values: dict[str, str]) -> None:
+        """Take what `regcli.toml` says."""
+        self.path = path
+        self.id = values["id"]
+        self.owner = values["owner"]
+        self.created_at = values["created_at"]
+        self.entity = values["entity"]
+        self.personal = values["personal"] == "true"
+        self._content: Content | None = None
+
+    @property
+    def content(self) -> Content:
+        """The blobs of the root, opened at first use."""
+        if self._content is None:
+            from regcli.store.content import Content
+
+            self._content = Content(self.path)
+        return self._content
+
+    def lock_path(self, name: str) -> str:
+        """Return the path of a lock file, making its directory."""
+        directory = f"{self.path}/locks"
+        try:
+            os.mkdir(directory)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise files.explain(error, f"cannot make {directory}") from error
+        return f"{directory}/{name}.lock"
+
+
+def _parse_marker(data: bytes, path: str) -> dict[str, str]:
+    """Parse `key = value` lines: all that regcli itself writes, without the cost of a TOML parser."""
+    values: dict[str, str] = {}
+    try:
+        for line in data.decode("utf-8").splitlines():
+            if not line or line.startswith("#"):
+                continue
+            key, separator, value = line.partition(" = ")
+            if not separator:
+                raise ValueError(f"cannot read the line {line[:40]!r}")
+            values[key] = value[1:-1] if value.startswith('"') and value.endswith('"') and len(value) > 1 else value
+        form = int(values["format"])
+        if form > FORMAT:
+            raise IntegrityError(f"{path} has format {form}, which is newer than this program", hint="upgrade regcli")
+        missing = {"id", "owner", "created_at", "entity", "personal"} - values.keys()
+        if form != FORMAT or missing or len(values["id"]) != 32:
+            raise ValueError("a required line is missing or malformed")
+    except (ValueError, KeyError) as error:
+        raise IntegrityError(f"{path} is corrupt: {error}", hint="restore the file from a copy of the root") from None
+    return values
+
+
+def open_root(path: str) -> Root:
+    """Open an existing root.
+
+    Raises:
+        NotFoundError: the directory is no root.
+        IntegrityError: `regcli.toml` is corrupt or of a newer format.
+    """
+    marker = f"{path}/{MARKER}"
+    try:
+        data = files.read_document(marker, 65536)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(
+            f"there is no registry root at {path}", hint="the first `regcli log` makes one, or run `regcli init`"
+        ) from None
+    return Root(path, _parse_marker(data, marker))
+
+
+def create_root(path: str, *, owner: str, created_at: str, entity: str, personal: bool) -> tuple[Root, bool]:
+    """Make a root, or open the one that is there; returns it and whether this call made it.
+
+    Raises:
+        StorageError: the directory cannot be made or written.
+    """
+    try:
+        return open_root(path), False
+    except NotFoundError:
+        pass
+    text = (
+        f'{_NOTE}format = {FORMAT}\nid = "{files.random_hex(16)}"\nowner = "{owner}"\ncreated_at = "{created_at}"\n'
+        f'entity = "{entity}"\npersonal = {"true" if personal else "false"}\n'
+    )
+    try:
+        files.make_directories(path)
+        for name in ("locks", "registries", "projects"):
+            files.make_directories(f"{path}/{name}")
+    except NotADirectoryError as error:
+        raise StorageError(f"cannot make a root at {path}: a part of the path is not a directory") from error
+    except OSError as error:
+        raise files.explain(error, f"cannot make a root at {path}") from error
+    made = files.create_exclusive(f"{path}/{MARKER}", text.encode(), mode=0o444)
+    return open_root(path), made
