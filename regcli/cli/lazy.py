@@ -151,7 +151,8 @@ class TopGroup(Group):
     def load_all(self) -> None:
         """Replace every stub by the command itself: for completion scripts, the man page and tests."""
         for name in self.commands:
-            self.commands[name] = load_command(name)
+            if is_written(name):
+                self.commands[name] = load_command(name)
 
 
 def summary(command: Any) -> str:
@@ -166,6 +167,13 @@ def module_name(name: str) -> str:
 
     plain = name.replace("-", "_")
     return f"regcli.cli.commands.{plain}_" if iskeyword(plain) else f"regcli.cli.commands.{plain}"
+
+
+def is_written(name: str) -> bool:
+    """Tell whether a command of the table has its module."""
+    from importlib.util import find_spec
+
+    return find_spec(module_name(name)) is not None
 
 
 def load_command(name: str) -> TyperCommand | TyperGroup:

@@ -1,0 +1,116 @@
+"""What each command imports: start-up time is counted in modules, which no busy machine can blur."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from regcli.cli.commands import COMMANDS
+from regcli.cli.lazy import is_written, module_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAMES = [name for name, _, _ in COMMANDS if is_written(name)]
+# Each of these costs 5 to 130 ms; a bare interpreter takes 20.
+TOO_HEAVY_FOR_THE_FAST_LANE = {
+    "argparse",
+    "asyncio",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "functools",
+    "importlib.metadata",
+    "inspect",
+    "json",
+    "logging",
+    "pathlib",
+    "platformdirs",
+    "re",
+    "rich",
+    "shutil",
+    "subprocess",
+    "tempfile",
+    "tomllib",
+    "typer",
+    "typing",
+}
+NEVER = {"pydantic", "asyncio", "importlib.metadata", "obstore", "urllib.request"}
+ONLY_ON_A_TERMINAL = {"rich"}
+
+COUNT = """
+import sys
+before = set(sys.modules)
+from regcli.__main__ import main
+code = main(sys.argv[1:])
+sys.stdout.flush()
+sys.stderr.write("\\n" + " ".join(sorted(set(sys.modules) - before)))
+raise SystemExit(code)
+"""
+
+
+def modules_loaded_by(arguments: Sequence[str], root: Path) -> set[str]:
+    # -S: what the site packages' own start-up files import is not ours; -I would hide the package.
+    path = [entry for entry in sys.path if entry]
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {path!r}\n{COUNT}", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env={"HOME": str(root.parent), "LANG": "C.UTF-8", "REGCLI_ROOT": str(root)},
+        check=False,
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--version"]], ids=" ".join)
+def test_fast_lane_imports_nothing_heavy(arguments: list[str], root: Path) -> None:
+    loaded = modules_loaded_by(arguments, root)
+    assert "regcli.cli.fast" in loaded
+    assert not loaded & TOO_HEAVY_FOR_THE_FAST_LANE
+    assert "regcli.cli.app" not in loaded
+    assert len(loaded) <= 25, sorted(loaded)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_a_command_imports_only_its_own_module(name: str, root: Path) -> None:
+    loaded = modules_loaded_by([name, "--help"], root)
+    own = {module for module in loaded if module.startswith("regcli.cli.commands.")}
+    assert own == {module_name(name)}
+    assert not loaded & (NEVER | ONLY_ON_A_TERMINAL)
+    assert not {module for module in loaded if module.startswith(("regcli.store", "regcli.domain"))}
+
+
+def test_help_of_the_program_imports_no_command(root: Path) -> None:
+    loaded = modules_loaded_by(["--help"], root)
+    assert not {module for module in loaded if module.startswith("regcli.cli.commands.")}
+    assert not loaded & (NEVER | ONLY_ON_A_TERMINAL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_module_imports_alone(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import {module_name(name)}"], capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_module_is_in_the_table() -> None:
+    import regcli.cli.commands
+
+    files = {path.stem for path in Path(str(regcli.cli.commands.__file__)).parent.glob("*.py")} - {"__init__"}
+    assert files == {module_name(name).rpartition(".")[2] for name in NAMES}
+
+
+@pytest.mark.xfail(reason="some commands of the table are still to be written", strict=True)
+def test_every_command_of_the_table_is_written() -> None:
+    assert [name for name, _, _ in COMMANDS if not is_written(name)] == []
+
+
+def test_importing_the_package_costs_next_to_nothing() -> None:
+    code = "import sys; before = set(sys.modules); import regcli; print(len(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
+    assert int(done.stdout) <= 5
