@@ -1,0 +1,335 @@
+"""From files to entries: walk, look into the stat cache, read and stage what is new."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import xxhash
+
+from regcli.errors import SourceChangedError, UsageError
+from regcli.model import quote
+from regcli.store import batch as batches
+from regcli.store import blobs, files, packs
+from regcli.store.manifest import EXECUTABLE, FILE, InvalidPathError, normalize_path, problem_in_paths, sort_entries
+from regcli.store.statcache import KEY, Section, make_key, no_section
+from regcli.store.walk import Walk, refuse_special
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from regcli.store.batch import Batch
+    from regcli.store.manifest import Entry
+    from regcli.store.statcache import StatCache
+
+    Progress = Callable[[int, int], None]
+
+_OPEN = files.READ & ~files.NOFOLLOW
+
+
+class Source:
+    """A file or directory that is to be logged.
+
+    Attributes:
+        path: where it is. A directory's content goes to the artifact's root (or `prefix`), a file keeps its name.
+        prefix: place inside the artifact, "" for its root.
+        exclude: patterns in gitignore syntax, relative to the directory.
+    """
+
+    __slots__ = ("exclude", "path", "prefix")
+
+    def __init__(self, path: str, prefix: str = "", exclude: Sequence[str] = ()) -> None:
+        self.path = path
+        self.prefix = normalize_path(prefix) if prefix else ""
+        self.exclude = exclude
+
+
+class Ingested:
+    """What was found.
+
+    Attributes:
+        entries: sorted by path.
+        files, bytes: how many, and their sizes together.
+        bytes_read: bytes that were read, because the stat cache did not know them.
+        skipped_links: links to directories that were not followed.
+        moved: sources to be removed by `remove_sources` (only with link mode `move`).
+    """
+
+    __slots__ = ("bytes", "bytes_read", "entries", "files", "moved", "skipped_links")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.files = 0
+        self.bytes = 0
+        self.bytes_read = 0
+        self.skipped_links: list[str] = []
+        self.moved: list[tuple[str, bytes]] = []
+
+    def remove_sources(self) -> list[str]:
+        """Remove the files that were moved in, to be called when the version is committed; return those that stayed.
+
+        A file that is no longer what was stored is left alone.
+        """
+        stayed = []
+        for path, key in self.moved:
+            try:
+                status = os.lstat(path)
+                # Linking changed ctime and perhaps the mode; size, inode and mtime still tell.
+                if make_key(status)[:32] != key[:32]:
+                    stayed.append(path)
+                    continue
+                os.unlink(path)
+            except OSError:
+                stayed.append(path)
+        return stayed
+
+
+def ingest(
+    batch: Batch | None,
+    sources: Iterable[Source | tuple[str, str]],
+    *,
+    cache: StatCache | None = None,
+    link_mode: str = "copy",
+    algorithm: str = "XXH128",
+    follow_directory_links: bool = False,
+    rehash: bool = False,
+    progress: Progress | None = None,
+    store_root: str | None = None,
+) -> Ingested:
+    """Stage the content of files and directories; nothing is published.
+
+    Args:
+        batch: where content goes; None only hashes and writes nothing (a dry run).
+        sources: what to log; a pair is (artifact path, local file).
+        cache: answers for files that did not change, as far as the store still has their blobs.
+        link_mode: `copy`, `hardlink` (share the file, which becomes read-only) or `move` (see `Ingested.remove_sources`).
+        algorithm: `MD5` adds `md5` to the entries.
+        follow_directory_links: follow links to directories too; cycles are cut.
+        rehash: read everything, whatever the cache says.
+        progress: called with files and bytes so far.
+        store_root: a directory to leave out where a source contains it; the batch's root by default.
+
+    Raises:
+        UsageError: a source is missing or no file, or two sources give one path different content.
+        SourceChangedError: a file kept changing.
+        StorageError: reading or writing failed.
+    """
+    if link_mode not in ("copy", "hardlink", "move"):
+        raise UsageError(f"unknown link mode {quote(link_mode)}", hint="copy, hardlink or move")
+    if algorithm not in ("XXH128", "MD5"):
+        raise UsageError(f"unknown digest algorithm {quote(algorithm)}", hint="XXH128 or MD5")
+    root = store_root if batch is None else batch.content.root
+    run = _Run(batch, link_mode=link_mode, md5=algorithm == "MD5", progress=progress)
+    avoid = _identity_of(root)
+    pairs: list[tuple[str, str]] = []
+    for source in sources:
+        if isinstance(source, tuple):
+            pairs.append(source)
+            continue
+        section = no_section(algorithm) if cache is None else cache.section(source.path, algorithm)
+        run.use(section, rehash=rehash)
+        prefix = f"{source.prefix}/" if source.prefix else ""
+        before = run.result.files
+        if _is_directory(source.path):
+            walk = Walk(source.path, exclude=source.exclude, follow_directory_links=follow_directory_links, avoid=avoid)
+            for place, descriptor, found in walk.directories():
+                run.take_files(f"{prefix}{place}", descriptor, f"{walk.top}/{place}", found)
+            run.result.skipped_links += walk.skipped_links
+        else:
+            _take_one(run, prefix + _basename(source.path), source.path)
+        section.save(run.result.files - before)
+    if pairs:
+        section = no_section(algorithm) if cache is None else cache.section("", algorithm)
+        run.use(section, rehash=rehash)
+        for path, local in pairs:
+            _take_one(run, normalize_path(path), local)
+        section.save(len(pairs))
+    return run.finish()
+
+
+def _identity_of(path: str | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if os.path.lexists(path):
+            raise UsageError(f"{quote(path)} is a link that leads nowhere") from error
+        raise UsageError(f"there is no file or directory {quote(path)}") from error
+    except OSError as error:
+        raise files.explain(error, f"cannot read {path}") from error
+    if stat.S_ISDIR(mode):
+        return True
+    refuse_special(path, mode)
+    return False
+
+
+def _basename(path: str) -> str:
+    return normalize_path(os.path.basename(path.rstrip("/")) or path)
+
+
+def _take_one(run: _Run, artifact_path: str, local: str) -> None:
+    if _is_directory(local):
+        raise UsageError(f"{quote(local)} is a directory, not a file")
+    place, _, name = artifact_path.rpartition("/")
+    try:
+        status = os.stat(local)
+    except OSError as error:
+        raise files.explain(error, f"cannot read {local}") from error
+    run.take(f"{place}/{name}" if place else name, local, None, local, status)
+    run.report()
+
+
+class _Run:
+    """The state of one `ingest`."""
+
+    __slots__ = ("_batch", "_get", "_link_mode", "_md5", "_progress", "_section", "result")
+
+    def __init__(self, batch: Batch | None, *, link_mode: str, md5: bool, progress: Progress | None) -> None:
+        self._batch = batch
+        self._link_mode = link_mode
+        self._md5 = md5
+        self._progress = progress
+        self.result = Ingested()
+        self._section = no_section()
+        self._get: Callable[[bytes], bytes | None] = self._section.known.get
+
+    def use(self, section: Section, *, rehash: bool) -> None:
+        """Answer from this section of the cache from now on, as far as the blobs are still stored."""
+        self._section = section
+        known = section.known
+        if rehash or self._link_mode != "copy":
+            known = {}
+        elif known and self._batch is not None:
+            wanted = {value[:16] for value in known.values()}
+            missing = wanted - self._batch.content.have_binary(wanted)
+            if missing:
+                known = {key: value for key, value in known.items() if value[:16] not in missing}
+        self._get = known.get
+
+    def take_files(self, prefix: str, directory: int, where: str, found: list[tuple[str, os.stat_result]]) -> None:
+        """Take the files of one directory; the loop that a tree of small files spends its time in."""
+        get, key_of, md5 = self._get, KEY.pack, self._md5
+        result = self.result
+        add = result.entries.append
+        total = 0
+        for name, status in found:
+            size = status.st_size
+            value = get(key_of(status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns))
+            if value is not None and not md5:
+                add((prefix + name, value.hex(), size, EXECUTABLE if status.st_mode & 0o111 else FILE, None))
+                total += size
+                result.files += 1
+            else:
+                self.take(prefix + name, name, directory, where + name, status)
+        result.bytes += total
+        self.report()
+
+    def take(self, path: str, name: str, directory: int | None, where: str, status: os.stat_result) -> None:
+        """Take one file: from the cache, else by reading it."""
+        value = self._get(make_key(status))
+        if value is None:
+            value, status = self._read(name, directory, where, status)
+        extra = {"md5": value[16:].hex()} if self._md5 else None
+        flags = EXECUTABLE if status.st_mode & 0o111 else FILE
+        self.result.entries.append((path, value[:16].hex(), status.st_size, flags, extra))
+        self.result.files += 1
+        self.result.bytes += status.st_size
+
+    def _read(self, name: str, directory: int | None, where: str, status: os.stat_result) -> tuple[bytes, os.stat_result]:
+        try:
+            descriptor = os.open(name, _OPEN, dir_fd=directory)
+        except FileNotFoundError as error:
+            raise SourceChangedError(f"{where} vanished while it was logged", hint="log it when nothing writes to it") from error
+        except OSError as error:
+            raise files.explain(error, f"cannot read {where}") from error
+        try:
+            size = status.st_size
+            if size < packs.SMALL and self._link_mode != "hardlink":
+                # The walk's stat is the look from before: one call fewer for each file.
+                try:
+                    data = os.read(descriptor, size + 1)
+                    after = os.fstat(descriptor)
+                except OSError as error:
+                    raise files.explain(error, f"cannot read {where}") from error
+                if len(data) == size and batches.is_unchanged(status, after):
+                    digest = xxhash.xxh3_128_digest(data)
+                    if self._batch is not None:
+                        self._batch.put_small(digest, data)
+                    value = digest + batches.md5_of(data) if self._md5 else digest
+                    self._learn(value, after, where)
+                    return value, after
+            return self._read_slowly(descriptor, where)
+        finally:
+            os.close(descriptor)
+
+    def _read_slowly(self, descriptor: int, where: str) -> tuple[bytes, os.stat_result]:
+        if self._batch is None:
+            value = self._hash_only(descriptor, where)
+        else:
+            # The link is made from the path; a file that was replaced meanwhile is noticed and copied.
+            link_from = os.path.realpath(where) if self._link_mode != "copy" else None
+            digest, _, md5 = self._batch.put_descriptor(descriptor, where, md5=self._md5, link_from=link_from)
+            value = digest + md5
+        after = os.fstat(descriptor)
+        self._learn(value, after, where)
+        return value, after
+
+    def _hash_only(self, descriptor: int, where: str) -> bytes:
+        for _ in range(3):
+            try:
+                before = os.fstat(descriptor)
+                refuse_special(where, before.st_mode)
+                update, finish = batches.md5_updater() if self._md5 else (None, None)
+                digest, size = blobs.hash_file(descriptor, update)
+                after = os.fstat(descriptor)
+            except OSError as error:
+                raise files.explain(error, f"cannot read {where}") from error
+            if size == after.st_size and batches.is_unchanged(before, after):
+                return digest + finish() if finish is not None else digest
+        raise SourceChangedError(f"{where} kept changing while it was read", hint="log it when nothing writes to it")
+
+    def _learn(self, value: bytes, status: os.stat_result, where: str) -> None:
+        self._section.add(status, value)
+        self.result.bytes_read += status.st_size
+        if self._link_mode == "move" and self._batch is not None:
+            self.result.moved.append((os.path.abspath(where), make_key(status)))
+
+    def report(self) -> None:
+        """Tell how far it is."""
+        if self._progress is not None:
+            self._progress(self.result.files, self.result.bytes)
+
+    def finish(self) -> Ingested:
+        """Sort, and check that the paths together make an artifact."""
+        result = self.result
+        result.entries = entries = _unique(sort_entries(result.entries))
+        result.files = len(entries)
+        result.bytes = sum([entry[2] for entry in entries])
+        problem = problem_in_paths([entry[0] for entry in entries]) if entries else None
+        if problem is not None:
+            raise InvalidPathError(problem, hint="rename the file, or leave it out with --exclude")
+        return result
+
+
+def _unique(entries: list[Entry]) -> list[Entry]:
+    """Drop what two sources give alike; refuse what they give differently."""
+    if len({entry[0] for entry in entries}) == len(entries):
+        return entries
+    kept: list[Entry] = []
+    for entry in entries:
+        if kept and kept[-1][0] == entry[0]:
+            if kept[-1][1:4] != entry[1:4]:
+                raise UsageError(f"two sources give different content for {quote(entry[0])}", hint="place one of them with --at")
+        else:
+            kept.append(entry)
+    return kept

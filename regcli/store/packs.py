@@ -1,0 +1,195 @@
+"""Packs: many small blobs in one file that is written once (FORMAT.md 3.1)."""
+
+from __future__ import annotations
+
+import os
+from struct import Struct
+
+import xxhash
+
+from regcli.errors import IntegrityError
+from regcli.store import files
+from regcli.store.packindex import LOCATION, Index, encode_index, open_index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALL = 1 << 20
+MAX_PACK = 1 << 30
+HEADER = Struct("<8sII16s")
+RECORD = Struct("<4sI16s")
+FOOTER = Struct("<QQ8s16s")
+MAGIC = b"regclpk1"
+RECORD_MAGIC = b"blob"
+END_MAGIC = b"regclend"
+SUFFIX = ".pack"
+_CHUNK = 1 << 20
+_PARTS = 512
+
+
+class PackError(Exception):
+    """A pack is damaged; the text says how."""
+
+
+def footer_for(offset: int, length: int, header: bytes) -> bytes:
+    """Return the footer of a pack whose index lies at `offset`."""
+    start = FOOTER.pack(offset, length, END_MAGIC, b"")[:24]
+    return start + xxhash.xxh3_128_digest(start + header)
+
+
+class PackWriter:
+    """A pack being written under a temporary name.
+
+    Attributes:
+        rows: digest -> offset of the bytes << 32 | length.
+        size: bytes so far, those that are still in memory too.
+        path, final_path: the temporary name, and the one it gets.
+    """
+
+    __slots__ = ("_descriptor", "_header", "_parts", "_pending", "final_path", "identity", "path", "rows", "size")
+
+    def __init__(self, directory: str) -> None:
+        self.identity = os.urandom(16)
+        self.path = files.temporary_path(directory)
+        self.final_path = f"{directory}/{self.identity.hex()}{SUFFIX}"
+        self.rows: dict[bytes, int] = {}
+        self._header = HEADER.pack(MAGIC, 1, 0, self.identity)
+        self._parts: list[bytes] = [self._header]
+        self._pending = len(self._header)
+        self.size = len(self._header)
+        self._descriptor = os.open(self.path, files.CREATE & ~os.O_WRONLY | os.O_RDWR, 0o600)
+
+    def add(self, digest: bytes, data: bytes) -> None:
+        """Append a blob that the pack does not have."""
+        length = len(data)
+        self._parts += (RECORD.pack(RECORD_MAGIC, length, digest), data)
+        self.rows[digest] = (self.size + 24) << 32 | length
+        self.size += length + 24
+        self._pending += length + 24
+        if self._pending >= _CHUNK or len(self._parts) >= _PARTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is in memory."""
+        parts, self._parts = self._parts, []
+        pending, self._pending = self._pending, 0
+        if not pending:
+            return
+        written = os.writev(self._descriptor, parts)
+        if written < pending:
+            files.write_all(self._descriptor, memoryview(b"".join(parts))[written:])
+
+    def read(self, digest: bytes) -> bytes:
+        """Return the bytes of a blob that was added."""
+        row = self.rows[digest]
+        self.flush()
+        return read_exactly(self._descriptor, row & 0xFFFFFFFF, row >> 32)
+
+    def finish(self) -> Index:
+        """Write index and footer, sync, and return the index. After an error the pack must be dropped, never synced again."""
+        self.flush()
+        pack = LOCATION.pack
+        index = encode_index([(digest, pack(0, row & 0xFFFFFFFF, row >> 32)) for digest, row in self.rows.items()], [self.identity])
+        files.write_all(self._descriptor, index + footer_for(self.size, len(index), self._header))
+        self.size += len(index) + FOOTER.size
+        os.fchmod(self._descriptor, 0o444)
+        files.fsync_file(self._descriptor)
+        return Index(index)
+
+    def publish(self) -> None:
+        """Give the finished pack its name; the caller syncs the directory."""
+        # The name is 128 random bits: nobody else's file can be in the way.
+        os.rename(self.path, self.final_path)
+
+    def close(self, *, drop: bool = False) -> None:
+        """Close the file; with `drop` remove it too."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if drop:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+
+
+def read_exactly(descriptor: int, size: int, offset: int) -> bytes:
+    """Return `size` bytes from `offset`; fewer only at the end of the file."""
+    data = os.pread(descriptor, size, offset)
+    if len(data) == size or not data:
+        return data
+    parts = [data]
+    got = len(data)
+    while got < size:
+        data = os.pread(descriptor, size - got, offset + got)
+        if not data:
+            break
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+def open_pack(path: str) -> int:
+    """Return a descriptor of a pack; FileNotFoundError when there is none."""
+    return os.open(path, files.READ)
+
+
+def read_trailer(descriptor: int, identity: bytes) -> tuple[Index, int]:
+    """Return a pack's own index and the offset at which its records end.
+
+    Raises:
+        PackError: header, index or footer are damaged.
+    """
+    size = os.fstat(descriptor).st_size
+    header = read_exactly(descriptor, HEADER.size, 0)
+    if size < HEADER.size + FOOTER.size or header != HEADER.pack(MAGIC, 1, 0, identity):
+        raise PackError("the header is damaged")
+    footer = read_exactly(descriptor, FOOTER.size, size - FOOTER.size)
+    offset, length, _, _ = FOOTER.unpack(footer)
+    if footer != footer_for(offset, length, header) or offset + length + FOOTER.size != size or offset < HEADER.size:
+        raise PackError("the footer is damaged or the end is missing")
+    try:
+        index = open_index(descriptor, offset, length)
+    except IntegrityError as error:
+        raise PackError(f"the index is damaged: {error.message}") from error
+    if index.packs != [identity]:
+        raise PackError("the index is another pack's")
+    return index, offset
+
+
+def scan(descriptor: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (digest, length, offset) of each intact record, looking at nothing but the records themselves.
+
+    After damage the search goes on at the next magic: one broken record does not hide those behind it.
+    """
+    size = os.fstat(descriptor).st_size
+    position = HEADER.size
+    while position + RECORD.size <= size:
+        magic, length, digest = RECORD.unpack(read_exactly(descriptor, RECORD.size, position))
+        start = position + RECORD.size
+        if magic == RECORD_MAGIC and start + length <= size:
+            data = read_exactly(descriptor, length, start)
+            if xxhash.xxh3_128_digest(data) == digest:
+                yield digest, length, start
+                position = start + length
+                continue
+        position = _next_magic(descriptor, position + 1, size)
+
+
+def _next_magic(descriptor: int, position: int, size: int) -> int:
+    while position < size:
+        chunk = read_exactly(descriptor, _CHUNK, position)
+        at = chunk.find(RECORD_MAGIC)
+        if at >= 0:
+            return position + at
+        if len(chunk) < _CHUNK:
+            break
+        position += len(chunk) - len(RECORD_MAGIC) + 1
+    return size
+
+
+def scanned_index(descriptor: int, identity: bytes) -> Index:
+    """Return an index made by scanning, for a pack whose own is damaged."""
+    rows = [(digest, LOCATION.pack(0, length, offset)) for digest, length, offset in scan(descriptor)]
+    return Index(encode_index(rows, [identity]))

@@ -1,0 +1,119 @@
+"""The stat cache: what digest a file had when it was last read, by what `stat` says of it (FORMAT.md 3.5).
+
+It may be lost or damaged at any time, and is never trusted by `verify`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from struct import Struct
+
+import xxhash
+
+from regcli.store import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY = Struct("<QQQqq")
+_MAGIC = b"regclsc1"
+_HEAD = Struct("<8sII16s")
+_DIGEST = 16
+_COARSE = 2_000_000_000
+_FINE = 100_000_000
+_MAX_FILE = 1 << 28
+
+
+def make_key(status: os.stat_result) -> bytes:
+    """Return the key of a file: device, inode, size, mtime and ctime."""
+    return KEY.pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+class Section:
+    """The part of the cache for one directory (or file) that is logged or downloaded to.
+
+    Attributes:
+        known: key -> digest (16 bytes, or 32 with the MD5), as the last run left it.
+        fresh: what this run learned.
+    """
+
+    __slots__ = ("_path", "_width", "fresh", "known")
+
+    def __init__(self, path: str, width: int) -> None:
+        self._path = path
+        self._width = width
+        self.known: dict[bytes, bytes] = {}
+        self.fresh: dict[bytes, bytes] = {}
+        if path:
+            self._load()
+
+    def _load(self) -> None:
+        try:
+            data = files.read_document(self._path, _MAX_FILE)
+        except Exception:  # noqa: BLE001
+            # Missing, unreadable, a FIFO, too large: a cache that cannot be read is an empty cache.
+            return
+        if len(data) < _HEAD.size:
+            return
+        magic, version, width, checksum = _HEAD.unpack_from(data)
+        body = memoryview(data)[_HEAD.size :]
+        if (magic, version, width) != (_MAGIC, 1, self._width) or len(body) % (KEY.size + width):
+            return
+        if xxhash.xxh3_128_digest(body) == checksum:
+            self.known = dict(Struct(f"{KEY.size}s{width}s").iter_unpack(body))
+
+    def add(self, status: os.stat_result, value: bytes) -> None:
+        """Remember a file that was just read; `status` is from after reading."""
+        self.fresh[make_key(status)] = value
+
+    def save(self, seen: int, *, now: Callable[[], int] = time.time_ns) -> None:
+        """Write what was learned, when anything was; `seen` is how many files there are now. Never fails."""
+        if not self._path or not self.fresh:
+            return
+        stamp = now()
+        settled = {key: value for key, value in self.fresh.items() if is_settled(key, stamp)}
+        if not settled:
+            return
+        # Rows of files that are gone are dropped once they are the larger part.
+        rows = settled if len(self.known) > 2 * seen + 64 else {**self.known, **settled}
+        body = b"".join([part for row in rows.items() for part in row])
+        head = _HEAD.pack(_MAGIC, 1, self._width, xxhash.xxh3_128_digest(body))
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            files.replace_file(self._path, head + body, mode=0o600)
+        except OSError:
+            # A full or read-only cache makes the next run slower, no more.
+            pass
+
+
+def is_settled(key: bytes, now: int) -> bool:
+    """Tell whether a later write to the file must show in its time stamps (git's rule for "racily clean" entries).
+
+    A file system on a block device that stores microseconds ticks at least every 10 ms; of others nothing is
+    known, and FAT counts in steps of two seconds.
+    """
+    device, _, _, mtime, ctime = KEY.unpack(key)
+    is_fine = os.major(device) != 0 and mtime % 1_000_000 and ctime % 1_000_000
+    return max(mtime, ctime) < now - (_FINE if is_fine else _COARSE)
+
+
+class StatCache:
+    """The cache of one user, in a directory that need not exist."""
+
+    __slots__ = ("_directory",)
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def section(self, path: str, algorithm: str = "XXH128") -> Section:
+        """Return the section for a directory or file; where `algorithm` is MD5, values have the MD5 too."""
+        width = 2 * _DIGEST if algorithm == "MD5" else _DIGEST
+        name = xxhash.xxh3_128_hexdigest(os.fsencode(os.path.abspath(path)))
+        return Section(f"{self._directory}/{name}-{width}", width)
+
+
+def no_section(algorithm: str = "XXH128") -> Section:
+    """Return a section that knows nothing and saves nothing."""
+    return Section("", 2 * _DIGEST if algorithm == "MD5" else _DIGEST)
