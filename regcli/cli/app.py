@@ -36,20 +36,17 @@ Examples:
 
 def build_program() -> TopGroup:
     """Return the whole command tree, its commands not yet imported."""
-    return TopGroup(
-        COMMANDS,
-        help=HELP,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        rich_markup_mode=None,
-    )
+    return TopGroup(COMMANDS, help=HELP, rich_markup_mode=None)
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code; nothing is raised."""
     _reserve_standard_descriptors()
-    _escape_unencodable()
     session = Session(Options())
     try:
+        # What the fast lane could not deliver comes up here.
+        _flush()
+        _escape_unencodable()
         code = _run(session, list(argv))
         _flush()
     except BaseException as error:  # noqa: BLE001 - the one funnel

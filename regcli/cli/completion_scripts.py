@@ -32,10 +32,6 @@ def _globals(tree: Node) -> list[Option]:
     return [option for option in tree.options if option.is_global]
 
 
-def _help_spellings() -> list[str]:
-    return ["-h", "--help"]
-
-
 def _spellings(options: Iterable[Option]) -> list[str]:
     return [spelling for option in options for spelling in option.spellings]
 
@@ -226,7 +222,7 @@ def bash_script(tree: Node) -> str:
         _BASH,
         COMMANDS=cases((_quoted(node.name), " ".join(c.word for c in node.children)) for node in nodes if node.children),
         OPTIONS=cases((_quoted(node.name), " ".join(_spellings(_own(node)))) for node in nodes if _own(node)),
-        GLOBALS=" ".join([*_spellings(_globals(tree)), *_help_spellings()]),
+        GLOBALS=" ".join(_spellings(_globals(tree))),
         VALUES=cases(values),
         GLOBAL_VALUES=cases((("|".join(o.spellings), o.kind) for o in _globals(tree) if o.kind is not None), 16),
         ARGUMENTS=cases(arguments),
@@ -298,8 +294,6 @@ def _zsh_name(node: Node) -> str:
 
 def _zsh_function(node: Node) -> str:
     rows = [row for option in node.options for row in _zsh_option(option)]
-    rows.append(_quoted("(- *)-h[Show this help and exit]"))
-    rows.append(_quoted("(- *)--help[Show this help and exit]"))
     if not node.children:
         for number, argument in enumerate(node.arguments, 1):
             place = "*" if argument.is_repeatable else str(number) if argument.is_required else f"{number}:"
@@ -494,7 +488,6 @@ def fish_script(tree: Node) -> str:
         if option.kind is not None
     ]
     arguments = [(_fish_quoted(f"{node.name} {pattern}"), kind) for node in nodes for pattern, kind in _positions(node)]
-    help_pairs = _fish_pairs((spelling, "Show this help and exit") for spelling in _help_spellings())
     return _fill(
         _FISH,
         COMMANDS="\n".join(
@@ -503,7 +496,7 @@ def fish_script(tree: Node) -> str:
             if node.children
         ),
         OPTIONS="\n".join(listing(node.name, described(_own(node))) for node in nodes if _own(node)),
-        GLOBALS=f"{described(_globals(tree))} {help_pairs}",
+        GLOBALS=described(_globals(tree)),
         VALUES=cases(values),
         GLOBAL_VALUES=cases(
             ((" ".join(map(_fish_quoted, o.spellings)), o.kind) for o in _globals(tree) if o.kind is not None), 16

@@ -118,6 +118,14 @@ class Session:
             color = self.wants_color(sys.stdout)
             self._write(line + "\n" for line in plain_lines(view, color=color))
 
+    def emit_page(self, document: dict[str, Any], page: str) -> None:
+        """Print a page that was laid out, and made safe, already: `document` with `--json`, else `page`.
+
+        Raises:
+            StorageError: standard output is closed or full.
+        """
+        self._write([self._json(document) if self.is_json else page.rstrip("\n") + "\n"])
+
     def write_bytes(self, chunks: Iterable[bytes]) -> None:
         """Write raw bytes to standard output, as `cat` does.
 

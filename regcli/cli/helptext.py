@@ -79,10 +79,7 @@ def _option_rows(command: TyperCommand | TyperGroup, ctx: typer.Context) -> tupl
     for param in command.get_params(ctx):
         row = param.get_help_record(ctx) if param.param_type_name == "option" else None
         if row is not None:
-            if "--help" in param.opts:
-                row = (row[0], "Show this help and exit")
-            is_global = getattr(param, "rich_help_panel", None) == PANEL or "--help" in param.opts
-            (everywhere if is_global else own).append(row)
+            (everywhere if getattr(param, "rich_help_panel", None) == PANEL else own).append(row)
     return own, everywhere
 
 

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from regcli.cli.helptext import write_help
-from regcli.cli.options import global_options
+from regcli.cli.options import global_options, show_help
 from regcli.errors import UsageError
 from regcli.model import quote
 
@@ -51,7 +51,7 @@ class Command(TyperCommand):
     """One command with the global options and our help page."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{**kwargs, "add_help_option": False})
         _add_global_options(self)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -68,7 +68,7 @@ class Group(TyperGroup):
     """A command with sub-commands."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{**kwargs, "add_help_option": False})
         _add_global_options(self)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -138,10 +138,7 @@ class TopGroup(Group):
 
     def without_command(self, ctx: Any) -> None:
         """Show the help page: a bare `regcli` is a question, not a mistake."""
-        import typer
-
-        ctx.obj.emit({"version": _version()}, ctx.get_help().splitlines())
-        raise typer.Exit
+        show_help(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find and import the command that `args` begins with."""
@@ -151,8 +148,7 @@ class TopGroup(Group):
     def load_all(self) -> None:
         """Replace every stub by the command itself: for completion scripts, the man page and tests."""
         for name in self.commands:
-            if is_written(name):
-                self.commands[name] = load_command(name)
+            self.commands[name] = load_command(name)
 
 
 def summary(command: Any) -> str:
@@ -167,13 +163,6 @@ def module_name(name: str) -> str:
 
     plain = name.replace("-", "_")
     return f"regcli.cli.commands.{plain}_" if iskeyword(plain) else f"regcli.cli.commands.{plain}"
-
-
-def is_written(name: str) -> bool:
-    """Tell whether a command of the table has its module."""
-    from importlib.util import find_spec
-
-    return find_spec(module_name(name)) is not None
 
 
 def load_command(name: str) -> TyperCommand | TyperGroup:
@@ -206,9 +195,3 @@ def _adopt(app: typer.Typer) -> None:
 def _add_global_options(command: TyperCommand | TyperGroup) -> None:
     taken = {spelling for param in command.params for spelling in (*param.opts, *param.secondary_opts)}
     command.params.extend(global_options(taken))
-
-
-def _version() -> str:
-    from regcli import __version__
-
-    return __version__

@@ -91,6 +91,17 @@ def _show_version(ctx: typer.Context, _param: CallbackParam, value: bool | None)
         raise Exit
 
 
+def show_help(ctx: typer.Context) -> None:
+    """Print the help page of the command that `ctx` stands for, and end the run."""
+    session_of(ctx).emit_page({"command": ctx.command_path, "help": ctx.get_help()}, ctx.get_help())
+    raise Exit
+
+
+def _show_help(ctx: typer.Context, _param: CallbackParam, value: bool | None) -> None:
+    if value and not ctx.resilient_parsing:
+        show_help(ctx)
+
+
 _OPTIONS: tuple[tuple[str, tuple[str, ...], dict[str, Any]], ...] = (
     (
         "root",
@@ -180,6 +191,18 @@ _OPTIONS: tuple[tuple[str, tuple[str, ...], dict[str, Any]], ...] = (
             "default": None,
             "callback": _show_version,
             "help": "Print the version and exit",
+        },
+    ),
+    (
+        "help",
+        ("-h", "--help"),
+        {
+            "is_flag": True,
+            "default": None,
+            "callback": _show_help,
+            # Eager, so that help is given before anything is found missing.
+            "is_eager": True,
+            "help": "Show this help and exit",
         },
     ),
 )
