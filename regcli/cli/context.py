@@ -83,6 +83,11 @@ class Session:
         """Whether a person reads standard output."""
         return place.is_terminal(sys.stdout)
 
+    def use_root(self, directory: str) -> None:
+        """Work with the root in this directory, whatever the settings say."""
+        self.options.root = directory
+        self._settings = None
+
     def wants_color(self, stream: TextIO | None) -> bool:
         """Whether to colour what goes to `stream`."""
         return place.wants_color(self.options.color, stream)
@@ -98,6 +103,7 @@ class Session:
         Raises:
             StorageError: standard output is closed or full.
         """
+        self._pass_warnings_on()
         if self.is_json:
             self._write([self._json(document)])
         elif isinstance(view, (Table, Definitions)) and self.is_terminal:
@@ -148,6 +154,12 @@ class Session:
             self.warnings.append(text)
         else:
             self._remark(paint("warning:", "warning", color=self.wants_color(sys.stderr)) + " " + escape(text))
+
+    def _pass_warnings_on(self) -> None:
+        if self._context is not None:
+            for text in dict.fromkeys(self._context.warnings):
+                self.warn(text)
+            self._context.warnings.clear()
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; False without one, or without a clear yes."""

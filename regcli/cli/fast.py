@@ -14,6 +14,11 @@ from regcli import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from regcli.cli.settings import Options
+    from regcli.domain.context import Context
+    from regcli.domain.resolving import Version
 
 
 def try_fast(argv: list[str]) -> int | None:
@@ -43,6 +48,94 @@ def _version(rest: list[str]) -> int | None:
     return None if rest else answer(f"regcli {__version__}\n")
 
 
+def resolution_line(context: Context, version: Version, *, digest: bool, source: bool, path: bool) -> str:
+    """Return the one line that `resolve` prints."""
+    if source:
+        from regcli.domain.resolving import source_of
+
+        version = source_of(context, version)
+    if digest:
+        return version.digest
+    if path and version.collection.registry is not None:
+        return f"wandb-registry-{version.ref}"
+    return version.ref
+
+
+def resolution_document(context: Context, version: Version) -> dict[str, Any]:
+    """Return the promised JSON fields of `resolve`."""
+    from regcli.domain.resolving import source_of
+
+    return {
+        "ref": version.ref,
+        "version": version.version,
+        "digest": version.digest,
+        "source": source_of(context, version).ref,
+        "seq": version.collection.snapshot.seq,
+    }
+
+
+def make_context(options: Options, command: str) -> Context:
+    """Return the surroundings of a command that the fast lane serves."""
+    from regcli.cli import settings as place
+    from regcli.domain.context import Context
+
+    settings = place.read_settings(options)
+    return Context(
+        root_path=settings.root.value,
+        user=place.user_name(),
+        uid=place.user_number(),
+        host=place.host_name(),
+        command=command,
+        wait=settings.wait_seconds,
+        project=settings.project.value if settings.project else None,
+    )
+
+
+_FLAGS = ("--json", "--digest", "--source", "--path", "-q", "--quiet", "--no-progress")
+
+
+def _resolve(rest: list[str]) -> int | None:
+    from regcli.cli.settings import Options
+    from regcli.errors import RegcliError
+
+    options = Options()
+    flags = set()
+    reference = None
+    words = iter(rest)
+    for word in words:
+        if word in _FLAGS:
+            flags.add(word)
+        elif word in ("--root", "--project"):
+            value = next(words, None)
+            if value is None:
+                return None
+            setattr(options, word[2:], value)
+        elif word.startswith("-") or reference is not None:
+            return None
+        else:
+            reference = word
+    if reference is None:
+        return None
+    try:
+        from regcli.domain.resolving import resolve
+
+        context = make_context(options, "resolve")
+        version = resolve(context, reference)
+        if "--json" in flags:
+            from regcli.store.jsontext import dumps
+
+            text = dumps({"schema_version": 1, **resolution_document(context, version)})
+        else:
+            text = resolution_line(
+                context, version, digest="--digest" in flags, source="--source" in flags, path="--path" in flags
+            )
+    except RegcliError:
+        # The full program finds the same failure and explains it.
+        return None
+    return answer(f"{text}\n") if text.isprintable() else None
+
+
 _LANES: dict[str, Callable[[list[str]], int | None]] = {
     "--version": _version,
+    "resolve": _resolve,
 }

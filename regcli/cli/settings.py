@@ -65,14 +65,16 @@ class Settings:
         root: path (or URL) of the root.
         project: `[ENTITY/]PROJECT`, or None for the root's own default.
         wait: seconds to wait for a busy store.
+        cache_path: the user's cache directory; what lies there may vanish at any time.
     """
 
-    __slots__ = ("project", "root", "wait")
+    __slots__ = ("cache_path", "project", "root", "wait")
 
-    def __init__(self, root: Setting, project: Setting | None, wait: Setting) -> None:
+    def __init__(self, root: Setting, project: Setting | None, wait: Setting, cache_path: str) -> None:
         self.root = root
         self.project = project
         self.wait = wait
+        self.cache_path = cache_path
 
     @property
     def wait_seconds(self) -> float:
@@ -83,7 +85,12 @@ class Settings:
 def read_settings(options: Options, environment: Mapping[str, str] | None = None) -> Settings:
     """Decide the settings: an option wins over the environment, which wins over what is found."""
     variables = os.environ if environment is None else environment
-    return Settings(find_root(options.root, variables), _find_project(options.project, variables), _find_wait(options.wait))
+    return Settings(
+        find_root(options.root, variables),
+        _find_project(options.project, variables),
+        _find_wait(options.wait),
+        user_cache_path(variables),
+    )
 
 
 def find_root(option: str | None, variables: Mapping[str, str]) -> Setting:
@@ -142,6 +149,24 @@ def user_data_path(variables: Mapping[str, str]) -> str:
         home = _home_of_user()
     middle = "Library/Application Support" if sys.platform == "darwin" else ".local/share"
     return os.path.join(home, middle, APP_NAME)
+
+
+def user_cache_path(variables: Mapping[str, str]) -> str:
+    """Return the platform's directory for caches, as platformdirs would."""
+    if os.name != "posix":
+        import platformdirs
+
+        return platformdirs.user_cache_dir(APP_NAME, appauthor=False)
+    named = variables.get("XDG_CACHE_HOME", "")
+    if named.startswith("/"):
+        return os.path.join(named, APP_NAME)
+    home = variables.get("HOME", "")
+    if not home.startswith("/"):
+        try:
+            home = _home_of_user()
+        except UsageError:
+            home = "/nonexistent"
+    return os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache", APP_NAME)
 
 
 def _home_of_user() -> str:

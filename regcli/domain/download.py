@@ -128,8 +128,6 @@ def _place(context: Context, entries: Sequence[Entry], done: Downloaded, options
     done.written = result.written
     done.skipped = result.skipped
     done.bytes = result.bytes
-    if options.cache is not None:
-        options.cache.save()
 
 
 def download(
@@ -183,3 +181,24 @@ def checkout(context: Context, text: str, directory: str, options: DownloadOptio
     done.removed = remove_extra(path, found.extra)
     _place(context, entries, done, options)
     return done
+
+
+def write_stamp(path: str, done: Downloaded) -> None:
+    """Write the version's digest into a file, only when it changed, so that Make rebuilds only then.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from regcli.store import files
+
+    text = f"{done.version.digest}\n".encode()
+    try:
+        if files.read_document(path) == text:
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    try:
+        files.make_directories(os.path.dirname(os.path.abspath(path)))
+        files.replace_file(os.path.abspath(path), text)
+    except OSError as error:
+        raise files.explain(error, f"cannot write {path}") from error

@@ -213,3 +213,27 @@ def _find(context: Context, text: str | None) -> list[Event]:
         [[event for event, _ in events_of(c.chain, c.ref)] for c in list_collections(context, place.base, None)]
     )
 
+
+
+def parse_since(text: str, context: Context) -> str:
+    """Return the stored form of `--since`: a duration before now (`7d`, `12h`), a date, or an RFC 3339 time.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    from datetime import UTC, datetime
+
+    from regcli.domain.context import format_time
+    from regcli.errors import UsageError
+    from regcli.model import quote
+
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    if text[:-1].isdigit() and text[-1:] in units:
+        return format_time(context.clock() - int(text[:-1]) * units[text[-1]])
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{quote(text)} is not a time", hint="write 7d, 2026-11-30 or 2026-11-30T08:00:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.astimezone()
+    return format_time(moment.astimezone(UTC).timestamp())

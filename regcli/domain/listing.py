@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.collections import Collection, find_collection, list_collections
+from regcli.domain.documents import collection_document, registry_document, version_document
 from regcli.domain.registries import Registry, find_registry, list_registries, visible
+from regcli.domain.resolving import Version
 from regcli.errors import InvalidReferenceError, NotFoundError
 from regcli.model import CollectionRef, EntityName, ProjectName, RegistryName, parse_collection, quote
 from regcli.store import files
@@ -12,7 +14,13 @@ from regcli.store.layout import project_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
     from regcli.domain.context import Context
+
+    Document = dict[str, Any]
+    Place = Registry | Project | Collection
 
 
 class Project:
@@ -82,7 +90,7 @@ def list_visible_registries(context: Context) -> list[Registry]:
     return [registry for registry in list_registries(context) if visible(context, registry)]
 
 
-def find_place(context: Context, text: str) -> Registry | Project | Collection:
+def find_place(context: Context, text: str) -> Place:
     """Return what a reference without selector names; a final slash says that it is a registry or project.
 
     Raises:
@@ -97,12 +105,14 @@ def find_place(context: Context, text: str) -> Registry | Project | Collection:
             return find_project(context, parts[0], parts[1])
         raise InvalidReferenceError(f"{quote(text)} names neither a registry nor a project", hint="write REGISTRY/ or ENTITY/PROJECT/")
     if len(parts) == 1:
-        return _one(context, text, [lambda: find_registry(context, RegistryName.parse(text)), lambda: _source(context, text)])
+        return _one(text, [lambda: find_registry(context, RegistryName.parse(text)), lambda: _source(context, text)])
     if len(parts) == 2:
         return _one(
-            context,
             text,
-            [lambda: find_project(context, parts[0], parts[1]), lambda: find_collection(context, parse_collection(text, context.project))],
+            [
+                lambda: find_project(context, parts[0], parts[1]),
+                lambda: find_collection(context, parse_collection(text, context.project)),
+            ],
         )
     return find_collection(context, parse_collection(text, context.project))
 
@@ -112,10 +122,10 @@ def _source(context: Context, name: str) -> Collection:
     return find_collection(context, CollectionRef(name, entity=current.entity, project=current.project))
 
 
-def _one(context: Context, text: str, finders: list) -> Registry | Project | Collection:  # type: ignore[type-arg]
+def _one(text: str, finders: Sequence[Callable[[], Place]]) -> Place:
     from regcli.errors import InvalidNameError, RenamedError
 
-    found = []
+    found: list[Place] = []
     failure: NotFoundError | InvalidNameError | None = None
     for finder in finders:
         try:
@@ -144,3 +154,64 @@ def view_collections(context: Context, place: Registry | Project) -> list[Collec
         roles.require(place.state, context.user, "view")
         return list_collections(context, place.base, place)
     return list_collections(context, place.base, None)
+
+
+def registry_rows(context: Context) -> list[Document]:
+    """Return the registries that the user may see, with the number of their collections."""
+    return [
+        registry_document(registry.state, collections=len(list_collections(context, registry.base, registry)))
+        for registry in list_visible_registries(context)
+    ]
+
+
+def registry_row(context: Context, name: str) -> Document:
+    """Return one registry's settings."""
+    registry = find_registry(context, RegistryName.parse(name))
+    roles.require(registry.state, context.user, "view")
+    return registry_document(registry.state, collections=len(list_collections(context, registry.base, registry)))
+
+
+def overview(context: Context) -> Document:
+    """Return what `ls` without a reference shows: registries and projects."""
+    projects = [
+        {
+            "ref": project.ref,
+            "entity": project.entity,
+            "project": project.project,
+            "collections": len(list_collections(context, project.base, None)),
+        }
+        for project in list_projects(context)
+    ]
+    return {"registries": registry_rows(context), "projects": projects}
+
+
+def collection_rows(context: Context, place: Registry | Project, *, sort: str | None = None) -> list[Document]:
+    """Return the collections of a registry or project; by name, or newest first by `created` or `updated`."""
+    documents = [collection_document(collection) for collection in view_collections(context, place)]
+    if sort in ("created", "updated"):
+        documents.sort(key=lambda document: str(document[f"{sort}_at"]), reverse=True)
+    elif sort == "version":
+        documents.sort(key=lambda document: int(document["versions"]), reverse=True)
+    return documents
+
+
+def version_rows(
+    context: Context, collection: Collection, *, sort: str | None = None, limit: int | None = None, deleted: bool = False
+) -> tuple[int, list[Document]]:
+    """Return how many versions there are, and the records of the first `limit`; newest first unless sorted otherwise."""
+    if collection.registry is not None:
+        roles.require(collection.registry.state, context.user, "view")
+    total = collection.state["count"]
+    pairs = list(collection.versions(deleted=True)) if deleted else None
+    if pairs is not None:
+        total = len(pairs)
+    found = pairs if pairs is not None else collection.versions()
+    if sort in ("created", "size", "updated"):
+        key = {"created": "created_at", "updated": "updated_at", "size": "size"}[sort]
+        found = sorted(found, key=lambda pair: pair[1][key], reverse=True)
+    documents = []
+    for index, record in found:
+        if limit is not None and len(documents) >= limit:
+            break
+        documents.append(version_document(context, Version(collection, index, record)))
+    return total, documents

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regcli.model import Alias, Tag, TypeName
     from regcli.store.chain import Snapshot
     from regcli.store.content import Batch
-    from regcli.store.ingest import Source
+    from regcli.store.ingest import Ingested, Source
     from regcli.store.manifest import Entry
     from regcli.store.statcache import StatCache
 
@@ -46,7 +46,7 @@ class LogRequest:
     """
 
     __slots__ = (
-        "algorithm", "aliases", "base", "cache", "description", "dry_run", "entries", "inputs", "link_mode", "links",
+        "algorithm", "aliases", "base", "cache", "description", "dry_run", "entries", "follow", "inputs", "link_mode", "links",
         "metadata", "metrics", "name", "new_version", "progress", "rehash", "remove", "run", "sources", "tags", "ttl", "type",
     )  # fmt: skip
 
@@ -71,6 +71,7 @@ class LogRequest:
         self.new_version = False
         self.dry_run = False
         self.rehash = False
+        self.follow = False
         self.algorithm = XXH128
         self.cache: StatCache | None = None
         self.progress: Callable[[int, int], None] | None = None
@@ -86,9 +87,12 @@ class Logged:
         digest, size, file_count: of the content.
         ignored: what the call gave that a version already there does not take (`metadata`, `description`, …).
         moved: aliases that came from other versions. linked: references made by `links`.
+        skipped_links: links to directories, which were not followed.
     """
 
-    __slots__ = ("created", "digest", "file_count", "ignored", "linked", "moved", "ref", "seq", "size", "version")
+    __slots__ = (
+        "created", "digest", "file_count", "ignored", "linked", "moved", "ref", "seq", "size", "skipped_links", "version",
+    )  # fmt: skip
 
     def __init__(self, ref: str, digest: str, size: int, file_count: int) -> None:
         """Start with what is known of the content."""
@@ -102,6 +106,7 @@ class Logged:
         self.ignored: list[str] = []
         self.moved: list[tuple[str, str]] = []
         self.linked: list[str] = []
+        self.skipped_links: list[str] = []
 
 
 def _source_ref(context: Context, text: str) -> CollectionRef:
@@ -157,24 +162,24 @@ def _merge(base: Sequence[Entry], remove: Sequence[str], added: Sequence[Entry])
     return sorted(merged.values(), key=lambda entry: entry[0].encode())
 
 
-def _collect(context: Context, batch: Batch | None, request: LogRequest) -> list[Entry]:
-    """Store the files (or only hash them, without a batch) and return the version's entries, sorted by path."""
+def _collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple[list[Entry], Ingested]:
+    """Store the files (or only hash them, without a batch); returns the version's entries, sorted by path."""
     from regcli.store.ingest import ingest
 
-    entries: list[Entry] = []
-    if request.sources:
-        taken = ingest(
-            batch,
-            request.sources,
-            cache=request.cache,
-            link_mode=request.link_mode,
-            algorithm=request.algorithm,
-            rehash=request.rehash,
-            progress=request.progress,
-        )
-        entries = taken.entries
+    taken = ingest(
+        batch,
+        request.sources,
+        cache=request.cache,
+        link_mode=request.link_mode,
+        algorithm=request.algorithm,
+        follow_directory_links=request.follow,
+        rehash=request.rehash,
+        progress=request.progress,
+        store_root=context.root_path,
+    )
+    entries = taken.entries
     if request.base is None and not request.entries:
-        return entries
+        return entries, taken
     added = {entry[0]: entry for entry in entries}
     for entry in request.entries:
         if entry[0] in added and added[entry[0]][1] != entry[1]:
@@ -185,7 +190,7 @@ def _collect(context: Context, batch: Batch | None, request: LogRequest) -> list
         from regcli.domain.manifests import read_manifest
 
         base = read_manifest(context, resolve(context, request.base, action="download").record)
-    return _merge(base, request.remove, list(added.values()))
+    return _merge(base, request.remove, list(added.values())), taken
 
 
 def log_version(context: Context, request: LogRequest) -> Logged:
@@ -214,16 +219,17 @@ def log_version(context: Context, request: LogRequest) -> Logged:
     if request.dry_run:
         return _dry_run(context, request, collection, ref)
     with context.lock("content"), context.root.content.batch() as batch:
-        entries = _collect(context, batch, request)
+        entries, taken = _collect(context, batch, request)
         logged = _describe(ref, entries, request.algorithm)
+        logged.skipped_links = taken.skipped_links
         _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
+        for path in taken.remove_sources():
+            context.warnings.append(f"{path} changed while it was logged and was not removed")
     if request.run is not None and logged.version is not None:
         chain, _ = runs.ensure_run(context, request.run)
         for item in inputs:
             runs.record_use(context, chain, item)
         runs.record_output(context, chain, logged.version)
-    if request.cache is not None:
-        request.cache.save()
     for target in request.links:
         if logged.version is not None:
             link = link_version(context, logged.version.ref, target, aliases=())
@@ -236,8 +242,9 @@ def _describe(ref: CollectionRef, entries: Sequence[Entry], algorithm: str) -> L
 
 
 def _dry_run(context: Context, request: LogRequest, collection: Collection, ref: CollectionRef) -> Logged:
-    entries = _collect(context, None, request)
+    entries, taken = _collect(context, None, request)
     logged = _describe(ref, entries, request.algorithm)
+    logged.skipped_links = taken.skipped_links
     current = _current_latest(collection.snapshot)
     if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
         logged.version = Version(collection, *current)

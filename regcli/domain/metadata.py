@@ -141,3 +141,11 @@ def parse_ttl(text: str) -> int | str | None:
     if seconds > 10**11:
         raise UsageError(f"TTL {quote(text)} is too long", hint="use `none` for a version that never expires")
     return int(seconds)
+
+
+def parse_default_ttl(text: str) -> int | None:
+    """Return the TTL that a registry's or root's default means: a duration or `none`."""
+    ttl = parse_ttl(text)
+    if isinstance(ttl, str):
+        raise UsageError("a default TTL cannot inherit", hint="write 30d, 12h or none")
+    return ttl

@@ -334,6 +334,17 @@ def write_readable(base: str, state: State) -> None:
         return
 
 
+def write_built_in(context: Context) -> None:
+    """Write the readable settings of the registries that come with a root."""
+    for name in BUILT_IN:
+        registry = open_registry_directory(context, name)
+        try:
+            files.make_directories(registry.base)
+        except OSError:
+            continue
+        write_readable(registry.base, registry.state)
+
+
 def readable_settings(state: State) -> bytes:
     """Return the text of `registry.toml` for a state of the settings."""
     import tomli_w

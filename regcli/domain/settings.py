@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regcli.model import fold
+from regcli.model import EntityName, fold
 from regcli.store.chain import Chain
 
 TYPE_CHECKING = False
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from regcli.domain.context import Change, Context
     from regcli.store.chain import Snapshot
     from regcli.store.records import Records
+    from regcli.store.root import Root
 
     State = dict[str, Any]
 
@@ -64,3 +65,17 @@ def register_entity(context: Context, name: str, *, personal: bool) -> Change:
         return [] if before == after else [{"op": "entity", "name": str(name), "before": before, "after": after}]
 
     return context.transact(root_chain(context), check)
+
+
+def initialize(context: Context, entity: str | None, *, personal: bool) -> tuple[Root, bool]:
+    """Make the root, or record an entity in the one that is there; returns it and whether it was made."""
+    from regcli.domain.registries import write_built_in
+
+    root, made = context.make_root(entity, personal=personal)
+    if made:
+        write_built_in(context)
+    elif entity is not None or personal:
+        name = EntityName.parse(entity or root.entity)
+        if fold(name) != fold(root.entity) or personal:
+            register_entity(context, name, personal=personal)
+    return root, made

@@ -1,0 +1,59 @@
+"""`regcli download`: bring a version's files into a directory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from regcli.cli.context import session_of
+from regcli.cli.output import human_count, human_size
+from regcli.cli.progress import progress
+
+app = typer.Typer()
+
+
+@app.command()
+def download(
+    ctx: typer.Context,
+    reference: Annotated[str, typer.Argument(metavar="REF", help="The version")],
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", help="Where; default: artifacts/NAME:vN")] = None,
+    path_prefix: Annotated[str | None, typer.Option("--path-prefix", metavar="PREFIX", help="Only paths that begin with this text")] = None,
+    include: Annotated[list[str] | None, typer.Option("--include", metavar="PATTERN", help="Only what matches a gitignore pattern (repeatable)")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Not what matches a gitignore pattern (repeatable)")] = None,
+    link_mode: Annotated[
+        Literal["auto", "copy", "reflink", "hardlink", "symlink"],
+        typer.Option("--link-mode", metavar="auto|copy|reflink|hardlink|symlink", help="How files are made; hardlink and symlink are read-only"),
+    ] = "auto",
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at once")] = None,
+    stamp: Annotated[str | None, typer.Option("--stamp", metavar="FILE", help="Write the digest there, only when it changed (for Make)")] = None,
+) -> None:
+    """Bring a version's files into a directory
+
+    A file that is there already with the right content is left alone, other files stay. Every byte is checked before its
+    file gets its name. Prints the directory.
+
+    Examples:
+        regcli download model/zoo:production
+        regcli download zoo:v2 -o data/zoo --include '*.csv'
+        regcli download zoo:latest -o data/zoo --stamp data/zoo.stamp -q
+    """
+    session = session_of(ctx)
+    from regcli.cli.caches import stat_cache
+    from regcli.cli.logging import steps
+    from regcli.domain.download import DownloadOptions, write_stamp
+    from regcli.domain.download import download as fetch
+
+    with progress(session, "downloading") as update:
+        options = DownloadOptions(
+            link_mode=link_mode, threads=jobs, cache=stat_cache(session.context, session.settings), progress=steps(update)
+        )
+        done = fetch(
+            session.context, reference, output, options, prefix=path_prefix, include=include or (), exclude=exclude or ()
+        )
+    if stamp is not None:
+        write_stamp(stamp, done)
+    session.note(
+        f"{done.version.ref}: {human_count(done.written, 'file')} written ({human_size(done.bytes)}), {done.skipped} already there"
+    )
+    session.emit(done.document(), [done.path])

@@ -1,0 +1,66 @@
+"""`regcli history`: who changed what, and when."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from regcli.cli.context import session_of
+from regcli.cli.output import When, table
+
+app = typer.Typer()
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+@app.command()
+def history(
+    ctx: typer.Context,
+    reference: Annotated[str | None, typer.Argument(metavar="REF", help="A registry, project, collection or version; default: all")] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only later ones: 2026-11-30, or 7d for the last week")] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this user's")] = None,
+    action: Annotated[str | None, typer.Option("--action", metavar="ACTION", help="Only these, such as alias-moved")] = None,
+) -> None:
+    """Show who changed what, and when
+
+    Oldest first. The history is the store's own chain of commits, which `regcli verify` checks.
+
+    Examples:
+        regcli history model/zoo
+        regcli history model/ --action alias-moved --since 30d
+        regcli history --json
+    """
+    session = session_of(ctx)
+    from regcli.domain.history import history as read
+    from regcli.domain.history import parse_since
+
+    moment = parse_since(since, session.context) if since is not None else None
+    events = read(session.context, reference, since=moment, user=user, action=action)
+    session.emit(
+        {"events": events},
+        table(
+            ["Seq", "When", "User", "Action", "On", "Before", "After", "Reason"],
+            [
+                (
+                    event["seq"],
+                    When(event["time"]),
+                    event["user"],
+                    event["action"],
+                    event["ref"],
+                    _value(event["before"]),
+                    f"{event['alias']} {_value(event['after'])}".strip() if "alias" in event else _value(event["after"]),
+                    event["reason"] or "",
+                )
+                for event in events
+            ],
+        ),
+    )

@@ -1,0 +1,38 @@
+"""`regcli init`: make a root."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from regcli.cli.context import session_of
+
+app = typer.Typer()
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    directory: Annotated[str | None, typer.Argument(metavar="DIR", help="Where; default: the root that commands would use")] = None,
+    entity: Annotated[str | None, typer.Option("--entity", metavar="ENTITY", help="The default entity of plain names")] = None,
+    personal: Annotated[bool, typer.Option("--personal", help="The entity is a person: its versions cannot be linked")] = False,
+) -> None:
+    """Make a root
+
+    Nothing has to be set up before the first `regcli log`; this is for choosing the place and the default entity.
+    Where there is a root already, nothing happens, except that an entity is recorded as a team or a person.
+
+    Examples:
+        regcli init .regcli
+        regcli init /shared/models --entity vision-team
+        regcli init --entity alice --personal
+    """
+    session = session_of(ctx)
+    if directory is not None:
+        session.use_root(directory)
+    from regcli.domain.settings import initialize
+
+    root, made = initialize(session.context, entity, personal=personal)
+    session.note(f"made a root at {root.path}" if made else f"there is a root at {root.path} already")
+    session.emit({"root": root.path, "id": root.id, "created": made, "entity": root.entity}, [root.path])

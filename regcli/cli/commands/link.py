@@ -1,0 +1,45 @@
+"""`regcli link`: publish a version."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from regcli.cli.context import session_of
+from regcli.model import Alias
+
+app = typer.Typer()
+
+
+@app.command()
+def link(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="REF", help="The version to publish")],
+    target: Annotated[str, typer.Argument(metavar="COLLECTION", help="Where: REGISTRY/COLLECTION")],
+    aliases: Annotated[list[str] | None, typer.Option("--alias", "-a", metavar="ALIAS", help="An alias for it there (repeatable)")] = None,
+    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+) -> None:
+    """Publish a version in a registry
+
+    A link is a pointer: nothing is copied. The collection is made when it is missing. Linking the same version again
+    only applies the aliases. Prints the link's reference.
+
+    Examples:
+        regcli link zoo:latest model/Zoo_Classifier_Models
+        regcli link zoo:v3 "wandb-registry-Golden Datasets/raw_images" -a production-us -a production-eu
+    """
+    session = session_of(ctx)
+    from regcli.domain.documents import version_document
+    from regcli.domain.linking import link_version
+
+    linked = link_version(
+        session.context, source, target, aliases=[Alias.parse(alias) for alias in aliases or ()], reason=reason
+    )
+    for alias, place in linked.moved:
+        session.note(f"moved {alias} here from {place}")
+    if not linked.created:
+        session.note(f"{linked.version.ref} was linked already")
+    document = version_document(session.context, linked.version)
+    moved = [{"alias": alias, "from": place} for alias, place in linked.moved]
+    session.emit({**document, "created": linked.created, "moved": moved, "seq": linked.seq}, [linked.version.ref])

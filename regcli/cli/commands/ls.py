@@ -1,0 +1,114 @@
+"""`regcli ls`: what is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from regcli.cli.context import session_of
+from regcli.cli.output import Chips, Size, When, table
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from regcli.cli.context import Session
+
+app = typer.Typer()
+
+TERMINAL_LIMIT = 50
+
+
+@app.command()
+def ls(
+    ctx: typer.Context,
+    reference: Annotated[str | None, typer.Argument(metavar="REF", help="REGISTRY/, ENTITY/PROJECT/ or a collection; default: all")] = None,
+    sort: Annotated[
+        Literal["version", "created", "size", "name", "updated"] | None,
+        typer.Option("--sort", metavar="version|created|size|name|updated", help="Order; default: newest version first, names from a to z"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many; default: 50 on a terminal, else all")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Deleted versions too")] = False,
+) -> None:
+    """List registries, collections or versions
+
+    Without a reference: registries and projects. A registry or project: its collections. A collection: its versions. The
+    final slash may be left out where only one thing has that name.
+
+    Examples:
+        regcli ls
+        regcli ls model/
+        regcli ls model/Zoo_Classifier_Models --limit 5
+    """
+    session = session_of(ctx)
+    if limit is None and session.is_terminal and not session.is_json:
+        limit = TERMINAL_LIMIT
+    from regcli.domain import listing
+
+    if reference is None:
+        _overview(session, listing.overview(session.context), limit)
+        return
+    place = listing.find_place(session.context, reference)
+    if isinstance(place, listing.Collection):
+        total, rows = listing.version_rows(session.context, place, sort=sort, limit=limit, deleted=everything)
+        _more(session, total, len(rows))
+        _versions(session, place.ref, total, rows)
+    else:
+        documents = listing.collection_rows(session.context, place, sort=sort)
+        shown = documents[:limit]
+        _more(session, len(documents), len(shown))
+        _collections(session, shown)
+
+
+def _more(session: Session, total: int, shown: int) -> None:
+    if total > shown:
+        session.note(f"{total - shown} more; raise --limit to see them")
+
+
+def _overview(session: Session, document: dict[str, Any], limit: int | None) -> None:
+    rows = [("registry", f"{row['name']}/", row["collections"], row["description"]) for row in document["registries"]]
+    rows += [("project", f"{row['ref']}/", row["collections"], "") for row in document["projects"]]
+    _more(session, len(rows), len(rows[:limit]))
+    session.emit(document, table(["Kind", "Name", "Collections", "Description"], rows[:limit]))
+
+
+def _collections(session: Session, documents: list[dict[str, Any]]) -> None:
+    session.emit(
+        {"collections": documents},
+        table(
+            ["Collection", "Type", "Versions", "Latest", "Tags", "Updated", "Description"],
+            [
+                (
+                    row["ref"],
+                    row["type"],
+                    row["versions"],
+                    row["latest"],
+                    ", ".join(row["tags"]),
+                    When(row["updated_at"]),
+                    row["description"].partition("\n")[0],
+                )
+                for row in documents
+            ],
+        ),
+    )
+
+
+def _versions(session: Session, ref: str, total: int, documents: list[dict[str, Any]]) -> None:
+    session.emit(
+        {"ref": ref, "versions": documents, "total": total},
+        table(
+            ["Version", "Aliases", "Tags", "Size", "Files", "Created", "Source"],
+            [
+                (
+                    row["ref"],
+                    Chips(row["aliases"], row["protected_aliases"]),
+                    ", ".join(row["tags"]),
+                    Size(row["size"]),
+                    row["file_count"],
+                    When(row["created_at"]),
+                    row["source"] if row["is_link"] else row["state"] if row["state"] != "COMMITTED" else "",
+                )
+                for row in documents
+            ],
+        ),
+    )

@@ -1,0 +1,59 @@
+"""`regcli protect`: the aliases of a registry that only its admins may touch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from regcli.cli.context import session_of
+from regcli.cli.output import Chips
+from regcli.errors import UsageError
+from regcli.model import Alias, RegistryName
+
+app = typer.Typer()
+
+
+@app.command()
+def protect(
+    ctx: typer.Context,
+    registry: Annotated[str, typer.Argument(metavar="REGISTRY", help="Which registry")],
+    aliases: Annotated[list[str] | None, typer.Argument(metavar="ALIAS", help="Names to protect")] = None,
+    remove: Annotated[bool, typer.Option("--rm", help="Take the names off the list")] = False,
+    ls: Annotated[bool, typer.Option("--ls", help="List the protected names")] = False,
+    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+) -> None:
+    """List, add or remove a registry's protected aliases
+
+    Only admins of the registry may protect names, and only they may then add, move or remove these aliases. Whatever
+    version holds a protected alias cannot be unlinked, deleted or edited by anybody else.
+
+    Examples:
+        regcli protect model production staging
+        regcli protect --rm model staging
+        regcli protect --ls model
+    """
+    session = session_of(ctx)
+    from regcli.domain import registries, roles
+
+    names = [Alias.parse(alias) for alias in aliases or ()]
+    found = registries.find_registry(session.context, RegistryName.parse(registry))
+    if remove and not names:
+        raise UsageError("no alias given", hint="name the aliases to take off the list")
+    if ls and names:
+        raise UsageError("--ls takes no aliases")
+    if not names:
+        roles.require(found.state, session.context.user, "view")
+        listed = registries.protected_names(found.state)
+        session.emit({"registry": found.name, "aliases": listed}, listed)
+        return
+    if remove:
+        change = registries.unprotect(session.context, found, names, reason=reason)
+    else:
+        change = registries.protect(session.context, found, names, reason=reason)
+    if change.commit is None:
+        session.note("nothing to change")
+    listed = registries.protected_names(change.snapshot.state)
+    session.emit(
+        {"registry": found.name, "aliases": listed, "seq": change.seq}, [f"{found.name}\t{Chips(listed, listed).plain()}"]
+    )

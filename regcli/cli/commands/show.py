@@ -1,0 +1,58 @@
+"""`regcli show`: everything about one version."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from regcli.cli.context import session_of
+from regcli.cli.output import Chips, Size, When, definitions
+
+app = typer.Typer()
+
+
+@app.command()
+def show(
+    ctx: typer.Context, reference: Annotated[str, typer.Argument(metavar="REF", help="The version; default: the latest")]
+) -> None:
+    """Show everything about one version
+
+    Examples:
+        regcli show model/zoo:production
+        regcli show zoo:v2 --json
+    """
+    session = session_of(ctx)
+    from regcli.domain.documents import version_document
+    from regcli.domain.resolving import resolve
+
+    version = resolve(session.context, reference)
+    document = version_document(session.context, version)
+    session.emit(
+        {**document, "seq": version.collection.snapshot.seq},
+        definitions(
+            ("Reference", document["ref"]),
+            ("Type", document["type"]),
+            ("Aliases", Chips(document["aliases"], document["protected_aliases"])),
+            ("Tags", ", ".join(document["tags"])),
+            ("Description", document["description"]),
+            ("Digest", f"{document['digest']} ({document['digest_algorithm']})"),
+            ("Size", Size(document["size"])),
+            ("Files", document["file_count"]),
+            ("State", document["state"]),
+            ("TTL", document["ttl"]),
+            ("Source", document["source"] if document["is_link"] else ""),
+            ("Link", document["links"]),
+            ("Logged by", document["logged_by"]),
+            ("Input", document["inputs"]),
+            ("Used by", document["used_by"]),
+            ("Metric", [f"{key} = {value}" for key, value in document["metrics"].items()]),
+            ("Metadata", [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in document["metadata"].items()]),
+            ("Created", When(document["created_at"])),
+            ("Created by", document["created_by"]),
+            ("Updated", When(document["updated_at"])),
+            ("Linked", When(document["linked_at"])),
+            ("Linked by", document["linked_by"]),
+        ),
+    )
