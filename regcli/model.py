@@ -90,7 +90,7 @@ def _check_plain(kind: str, text: str) -> None:
 
 
 def _check_free(kind: str, text: str, limit: int) -> None:
-    """Check a name of registries and their collections: any printable text without `/ \\ # ? % :`."""
+    r"""Check a name of registries and their collections: any printable text without `/ \ # ? % :`."""
     _check_length(kind, text, limit)
     for character in text:
         if character in _REGISTRY_FORBIDDEN or is_unprintable(character):
@@ -155,7 +155,7 @@ class ProjectName(str):
 
 
 class RegistryName(str):
-    """The name of a registry: 1 to 113 printable characters, spaces allowed, none of `/ \\ # ? % :`."""
+    r"""The name of a registry: 1 to 113 printable characters, spaces allowed, none of `/ \ # ? % :`."""
 
     __slots__ = ()
 
@@ -278,7 +278,9 @@ def parse_selector(text: str, whole: str) -> Selector:
         text = text[:mark]
     text, back = _split_back(text, whole)
     if not text:
-        raise InvalidReferenceError(f"reference {quote(whole)} has nothing after the colon", hint="name an alias or a version, as in NAME:v0")
+        raise InvalidReferenceError(
+            f"reference {quote(whole)} has nothing after the colon", hint="name an alias or a version, as in NAME:v0"
+        )
     if text == LATEST:
         return Selector("alias", LATEST, back=back, digest=digest)
     index = version_index(text)
@@ -312,7 +314,9 @@ class CollectionRef:
 
     __slots__ = ("entity", "name", "project", "registry")
 
-    def __init__(self, name: str, *, registry: str | None = None, entity: str | None = None, project: str | None = None) -> None:
+    def __init__(
+        self, name: str, *, registry: str | None = None, entity: str | None = None, project: str | None = None
+    ) -> None:
         self.registry = registry
         self.entity = entity
         self.project = project

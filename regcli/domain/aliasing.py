@@ -53,7 +53,12 @@ class AliasChange:
 
 
 def alias_operations(
-    context: Context, collection: Collection, snapshot: Snapshot, index: int, aliases: Sequence[Alias], expect: str | None = None
+    context: Context,
+    collection: Collection,
+    snapshot: Snapshot,
+    index: int,
+    aliases: Sequence[Alias],
+    expect: str | None = None,
 ) -> list[Operation]:
     """Return the operations that give version `index` the aliases, after checking every right.
 

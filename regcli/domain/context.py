@@ -60,7 +60,20 @@ class Context:
         command: the command's name, such as `alias add`, for the history.
     """
 
-    __slots__ = ("_project", "_root", "clock", "command", "host", "root_path", "sleep", "uid", "user", "verbosity", "wait", "warnings")
+    __slots__ = (
+        "_project",
+        "_root",
+        "clock",
+        "command",
+        "host",
+        "root_path",
+        "sleep",
+        "uid",
+        "user",
+        "verbosity",
+        "wait",
+        "warnings",
+    )
 
     def __init__(
         self,

@@ -63,7 +63,8 @@ def choose_entries(
     Args:
         entries: a manifest's.
         prefix: a raw prefix of the path, as in the original (`a` matches `a/x` and `ab`).
-        include, exclude: gitignore patterns; with `include` only what matches one.
+        include: gitignore patterns; when given, only what matches one.
+        exclude: gitignore patterns of what to leave out.
     """
     chosen = [entry for entry in entries if prefix is None or entry[0].startswith(prefix)]
     if include:

@@ -163,7 +163,8 @@ def edit(
         context: who asks, and where.
         text: a reference to a version.
         description: the new text, or None to keep it.
-        metadata: keys to set. unset: keys to remove.
+        metadata: keys to set.
+        unset: keys to remove.
         ttl: seconds, None for never, `inherit`, or `keep`.
         reason: for the history.
 

@@ -138,7 +138,7 @@ def _merge(streams: list[list[Event]]) -> list[Event]:
     keyed = []
     for number, stream in enumerate(streams):
         latest = ""
-        rows = []
+        rows: list[tuple[str, int, int, int, Event]] = []
         for event in stream:
             latest = max(latest, event["time"])  # a clock that went back must not reorder one log's own events
             rows.append((latest, number, event["seq"], len(rows), event))
@@ -164,7 +164,8 @@ def history(
         context: who asks, and where.
         text: what, or None for the whole root.
         since: RFC 3339 time; only events at or after it.
-        user, action: only theirs, only those.
+        user: only this user's.
+        action: only these.
     """
     found = _find(context, text)
     return [
@@ -182,9 +183,11 @@ def _find(context: Context, text: str | None) -> list[Event]:
 
     if text is None:
         streams = [[event for event, _ in events_of(root_chain(context), ".")]]
-        for registry in list_registries(context):
-            if roles.allows(registry.state, context.user, "view"):
-                streams.append(_registry_events(context, registry))
+        streams.extend(
+            _registry_events(context, registry)
+            for registry in list_registries(context)
+            if roles.allows(registry.state, context.user, "view")
+        )
         for project in list_projects(context):
             streams.extend(
                 [event for event, _ in events_of(collection.chain, collection.ref)]
@@ -200,19 +203,16 @@ def _find(context: Context, text: str | None) -> list[Event]:
             source = version.record["source"]
             place = open_place(context, source["place"])
             refs.add(place.version_ref(source["version"]))
-        return [event for event in events if event["ref"] in refs or event["before"] == version.version and "alias" in event]
-    place = find_place(context, head)
-    if isinstance(place, Registry):
-        roles.require(place.state, context.user, "view")
-        return _registry_events(context, place)
-    if isinstance(place, Collection):
-        if place.registry is not None:
-            roles.require(place.registry.state, context.user, "view")
-        return collection_events(context, place)
-    return _merge(
-        [[event for event, _ in events_of(c.chain, c.ref)] for c in list_collections(context, place.base, None)]
-    )
-
+        return [event for event in events if event["ref"] in refs or ("alias" in event and event["before"] == version.version)]
+    named = find_place(context, head)
+    if isinstance(named, Registry):
+        roles.require(named.state, context.user, "view")
+        return _registry_events(context, named)
+    if isinstance(named, Collection):
+        if named.registry is not None:
+            roles.require(named.registry.state, context.user, "view")
+        return collection_events(context, named)
+    return _merge([[event for event, _ in events_of(c.chain, c.ref)] for c in list_collections(context, named.base, None)])
 
 
 def parse_since(text: str, context: Context) -> str:

@@ -47,7 +47,9 @@ class Linked:
 def parse_target(context: Context, text: str) -> CollectionRef:
     """Parse the target of a link: `REGISTRY/COLLECTION`, or a project's `ENTITY/PROJECT/NAME`."""
     if ":" in text:
-        raise UsageError(f"link target {quote(text)} has a version or alias", hint="name the collection only; add aliases with --alias")
+        raise UsageError(
+            f"link target {quote(text)} has a version or alias", hint="name the collection only; add aliases with --alias"
+        )
     return parse_collection(text, context.project)
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from regcli.domain.context import Context
 
     Document = dict[str, Any]
-    Place = Registry | Project | Collection
 
 
 class Project:
@@ -42,6 +41,10 @@ class Project:
     def ref(self) -> str:
         """The canonical reference, `ENTITY/PROJECT`."""
         return f"{self.entity}/{self.project}"
+
+
+if TYPE_CHECKING:
+    Place = Registry | Project | Collection
 
 
 def list_projects(context: Context) -> list[Project]:
@@ -103,7 +106,9 @@ def find_place(context: Context, text: str) -> Place:
             return find_registry(context, RegistryName.parse(parts[0]))
         if len(parts) == 2:
             return find_project(context, parts[0], parts[1])
-        raise InvalidReferenceError(f"{quote(text)} names neither a registry nor a project", hint="write REGISTRY/ or ENTITY/PROJECT/")
+        raise InvalidReferenceError(
+            f"{quote(text)} names neither a registry nor a project", hint="write REGISTRY/ or ENTITY/PROJECT/"
+        )
     if len(parts) == 1:
         return _one(text, [lambda: find_registry(context, RegistryName.parse(text)), lambda: _source(context, text)])
     if len(parts) == 2:
@@ -138,10 +143,11 @@ def _one(text: str, finders: Sequence[Callable[[], Place]]) -> Place:
                 failure = error
     if len(found) == 2:
         place, collection = found
+        other = collection.ref if isinstance(collection, Collection) else text
         raise InvalidReferenceError(
             f"{quote(text)} names two things",
             hint=f"write {quote(f'{text}/')} for the {'registry' if isinstance(place, Registry) else 'project'},"
-            f" {quote(collection.ref)} for the collection",
+            f" {quote(other)} for the collection",
         )
     if not found:
         raise failure or NotFoundError(f"there is nothing named {quote(text)}")
@@ -209,7 +215,7 @@ def version_rows(
     if sort in ("created", "size", "updated"):
         key = {"created": "created_at", "updated": "updated_at", "size": "size"}[sort]
         found = sorted(found, key=lambda pair: pair[1][key], reverse=True)
-    documents = []
+    documents: list[Document] = []
     for index, record in found:
         if limit is not None and len(documents) >= limit:
             break

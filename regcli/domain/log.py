@@ -9,10 +9,10 @@ from regcli.domain.resolving import Version, resolve, source_of
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError, UsageError
 from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, quote
 from regcli.store import backrefs
-from regcli.store.chain import sha256
 from regcli.store.files import random_hex
 from regcli.store.layout import project_path
 from regcli.store.manifest import encode_manifest, manifest_digest
+from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regcli.domain.context import Context
     from regcli.model import Alias, Tag, TypeName
     from regcli.store.chain import Snapshot
-    from regcli.store.content import Batch
+    from regcli.store.batch import Batch
     from regcli.store.ingest import Ingested, Source
     from regcli.store.manifest import Entry
     from regcli.store.statcache import StatCache
@@ -126,10 +126,14 @@ def _check_type(collection: Collection, wanted: TypeName | None) -> str:
     state = collection.state
     if not collection.exists:
         if wanted is None:
-            raise UsageError("the type of a new artifact is missing", hint="say what it is, as in `--type dataset` or `--type model`")
+            raise UsageError(
+                "the type of a new artifact is missing", hint="say what it is, as in `--type dataset` or `--type model`"
+            )
         return str(wanted)
     if state["kind"] != SOURCE:
-        raise ConflictError(f"{quote(collection.ref)} holds links; versions cannot be logged into it", hint="choose another name")
+        raise ConflictError(
+            f"{quote(collection.ref)} holds links; versions cannot be logged into it", hint="choose another name"
+        )
     existing: str = state["type"]
     if wanted is not None and wanted != existing:
         raise TypeMismatchError(
@@ -183,7 +187,9 @@ def _collect(context: Context, batch: Batch | None, request: LogRequest) -> tupl
     added = {entry[0]: entry for entry in entries}
     for entry in request.entries:
         if entry[0] in added and added[entry[0]][1] != entry[1]:
-            raise UsageError(f"two sources give the path {quote(entry[0])} different content", hint="place one elsewhere with --at")
+            raise UsageError(
+                f"two sources give the path {quote(entry[0])} different content", hint="place one elsewhere with --at"
+            )
         added[entry[0]] = entry
     base: list[Entry] = []
     if request.base is not None:
@@ -290,7 +296,7 @@ def _commit(
         if not published:
             data = encode_manifest(entries, request.algorithm)
             published["manifest"] = batch.put_bytes(data)
-            published["manifest_sha256"] = sha256(data).hexdigest()
+            published["manifest_sha256"] = sha256_hex(data)
             batch.publish()
 
     def check(snapshot: Snapshot) -> list[Operation]:

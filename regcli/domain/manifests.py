@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from regcli.errors import IntegrityError
-from regcli.store.chain import sha256
 from regcli.store.manifest import decode_manifest
+from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
     """
     address = record["manifest"]
     data = context.root.content.read(address)
-    if sha256(data).hexdigest() != record["manifest_sha256"]:
+    if sha256_hex(data) != record["manifest_sha256"]:
         raise IntegrityError(
             f"manifest {address} is not the one that the history names: its SHA-256 differs", hint="run `regcli verify`"
         )

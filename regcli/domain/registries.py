@@ -44,7 +44,11 @@ def empty_state() -> State:
     }
 
 
-def reduce_settings(state: State, records: Records, commit: dict[str, Any]) -> None:  # noqa: ARG001 - registries have no records
+def reduce_settings(  # noqa: PLR0912 - one branch per operation
+    state: State,
+    records: Records,  # noqa: ARG001 - registries have no records
+    commit: dict[str, Any],
+) -> None:
     """Apply one commit of a settings log."""
     for op in commit["ops"]:
         name = op["op"]

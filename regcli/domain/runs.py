@@ -82,7 +82,9 @@ def run_ref(state: State) -> str:
     return f"{state['entity']}/{state['project']}/{state['name']}"
 
 
-def creation(project: ProjectRef, name: str, job_type: str | None = None, config: dict[str, Any] | None = None) -> dict[str, Any]:
+def creation(
+    project: ProjectRef, name: str, job_type: str | None = None, config: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the operation that begins a run."""
     return {
         "op": "create",

@@ -9,8 +9,9 @@ from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve
 from regcli.errors import NotFoundError, RegcliError
 from regcli.store import backrefs, files, jsontext
-from regcli.store.chain import GENESIS, Chain, sha256
+from regcli.store.chain import GENESIS, Chain
 from regcli.store.manifest import REFERENCE
+from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,12 +137,12 @@ def _check_content(
             damaged.add(digest)
         if digest in known:
             continue
-        ref, name = wanted.get(digest or "", (None, None))
-        words = f"{message} (it is {name} of {ref})" if ref is not None else message
-        report.problems.append(Problem(kind, path, words, ref, digest))
-    for digest, (ref, name) in wanted.items():
-        if digest not in present and digest not in damaged and digest not in known:
-            report.problems.append(Problem("missing", name, f"the content of {name} is missing (blob {digest})", ref, digest))
+        user = wanted.get(digest or "")
+        words = f"{message} (it is {user[1]} of {user[0]})" if user is not None else message
+        report.problems.append(Problem(kind, path, words, user[0] if user is not None else None, digest))
+    for address, (ref, name) in wanted.items():
+        if address not in present and address not in damaged and address not in known:
+            report.problems.append(Problem("missing", name, f"the content of {name} is missing (blob {address})", ref, address))
     report.files += len(wanted)
     report.bytes += sum(content.size(digest) for digest in wanted if digest in present and digest not in damaged)
 
@@ -209,7 +210,7 @@ def _check_chain(report: Report, chain: Chain) -> Any:
     """Check every commit and report each that is damaged; returns the replayed state, or None when it cannot be had."""
     numbers = []
     for name in files.scan_names(chain.log):
-        stem, dot, ending = name.partition(".")
+        stem, _, ending = name.partition(".")
         if ending == "json" and len(stem) == 10 and stem.isdigit() and stem.isascii():
             numbers.append(int(stem))
         elif not name.startswith("."):
@@ -240,7 +241,7 @@ def _check_chain(report: Report, chain: Chain) -> Any:
         except RegcliError as error:
             problems.append(Problem("history", path, error.message))
             # The next one tells whether it was the bytes here that changed.
-        prev = sha256(data).hexdigest()
+        prev = sha256_hex(data)
     report.files += len(numbers)
     if not problems:
         try:
@@ -270,7 +271,11 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
         return
     if document.get("seq", 0) > snapshot.seq:
         problems.append(
-            Problem("history", f"{chain.log}", f"{chain.log} ends at {snapshot.seq}, but commit {document['seq']} existed: it was removed")
+            Problem(
+                "history",
+                f"{chain.log}",
+                f"{chain.log} ends at {snapshot.seq}, but commit {document['seq']} existed: it was removed",
+            )
         )
         return
     at_head = snapshot if document.get("seq") == snapshot.seq else chain.replay(document.get("seq"))
@@ -282,7 +287,9 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
     for index, record in snapshot.records.ascending():
         if claimed.records.get(index) != record:
             problems.append(
-                Problem("index", f"{chain.base}/pages", f"the index of {chain.base} does not say what the log says about v{index}")
+                Problem(
+                    "index", f"{chain.base}/pages", f"the index of {chain.base} does not say what the log says about v{index}"
+                )
             )
             chain.write_head(snapshot)
             return
@@ -310,4 +317,3 @@ def _check_foreign(context: Context, report: Report) -> None:
             report.problems.append(
                 Problem("extra", f"{context.root.path}/{name}", f"{name} in the root was not written by regcli")
             )
-

@@ -12,14 +12,7 @@ import os
 from regcli.errors import BusyError, IntegrityError, RegcliError
 from regcli.store import files, jsontext
 from regcli.store.records import Records
-
-try:
-    from _sha256 import sha256  # costs nothing to import; hashlib would load OpenSSL
-except ImportError:
-    try:
-        from _sha2 import sha256
-    except ImportError:
-        from hashlib import sha256
+from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,8 +96,7 @@ class Chain:
         return snapshot
 
     def _start(self) -> Snapshot:
-        snapshot = Snapshot(0, GENESIS, self.initial(), self._records(None, 0))
-        return snapshot
+        return Snapshot(0, GENESIS, self.initial(), self._records(None, 0))
 
     def _records(self, document: dict[str, Any] | None, seq: int) -> Records:
         return Records(f"{self.base}/pages", lambda: self.replay(seq).records, document)
@@ -134,7 +126,7 @@ class Chain:
                     self._refuse_gap()
                 return
             commit = self.parse(data, path, snapshot.seq + 1, snapshot.chain)
-            self.apply(snapshot, commit, sha256(data).hexdigest(), path)
+            self.apply(snapshot, commit, sha256_hex(data), path)
 
     def _refuse_gap(self) -> None:
         """Tell an empty log from one whose first commit was lost."""
@@ -185,7 +177,7 @@ class Chain:
                     self._refuse_gap()
                 return
             commit = self.parse(data, path, seq + 1, chain)
-            seq, chain = seq + 1, sha256(data).hexdigest()
+            seq, chain = seq + 1, sha256_hex(data)
             yield commit, path
 
     def append(self, snapshot: Snapshot, envelope: Commit, ops: list[dict[str, Any]]) -> Commit | None:
@@ -230,7 +222,7 @@ class Chain:
                 return None
             if theirs != data:
                 return None
-        self.apply(snapshot, commit, sha256(data).hexdigest(), path)
+        self.apply(snapshot, commit, sha256_hex(data), path)
         return commit
 
     def write_head(self, snapshot: Snapshot) -> None:
@@ -271,6 +263,8 @@ class Attempts:
             BusyError: the time is up.
         """
         if self._clock() >= self._deadline:
-            raise BusyError(f"{what} is being changed by others without a break", hint="try again, or wait longer with --wait SECONDS")
+            raise BusyError(
+                f"{what} is being changed by others without a break", hint="try again, or wait longer with --wait SECONDS"
+            )
         self._sleep(self._pause * (0.5 + os.urandom(1)[0] / 255))
         self._pause = min(self._pause * 1.6, 0.05)

@@ -70,7 +70,8 @@ def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any]]:
 
         return decode
 
-    return whole(make_scanner(_Context())), whole(make_scanner(_StrictContext()))
+    contexts: tuple[Any, Any] = (_Context(), _StrictContext())
+    return whole(make_scanner(contexts[0])), whole(make_scanner(contexts[1]))
 
 
 _fast, _strict = _scanners()
@@ -87,7 +88,9 @@ def _make_dumps() -> Callable[[Any], str]:
     def refuse(value: object) -> Any:
         raise TypeError(f"{type(value).__name__} is not JSON")
 
-    encode = make_encoder(None, refuse, encode_basestring_ascii, None, ":", ",", False, False, False)
+    # Neither sorted keys, nor skipped ones, nor NaN.
+    options = (False, False, False)
+    encode = make_encoder(None, refuse, encode_basestring_ascii, None, ":", ",", *options)
 
     def dumps(value: Any) -> str:
         return "".join(encode(value, 0))

@@ -73,9 +73,7 @@ def remove(
 
 
 @app.command("ls")
-def ls(
-    ctx: typer.Context, reference: Annotated[str, typer.Argument(metavar="REF", help="A version, or a collection")]
-) -> None:
+def ls(ctx: typer.Context, reference: Annotated[str, typer.Argument(metavar="REF", help="A version, or a collection")]) -> None:
     """List the aliases of a version or a collection
 
     Examples:

@@ -17,16 +17,31 @@ app = typer.Typer()
 def download(
     ctx: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="The version")],
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="DIR", help="Where; default: artifacts/NAME:vN")] = None,
-    path_prefix: Annotated[str | None, typer.Option("--path-prefix", metavar="PREFIX", help="Only paths that begin with this text")] = None,
-    include: Annotated[list[str] | None, typer.Option("--include", metavar="PATTERN", help="Only what matches a gitignore pattern (repeatable)")] = None,
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Not what matches a gitignore pattern (repeatable)")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="DIR", help="Where; default: artifacts/NAME:vN")
+    ] = None,
+    path_prefix: Annotated[
+        str | None, typer.Option("--path-prefix", metavar="PREFIX", help="Only paths that begin with this text")
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option("--include", metavar="PATTERN", help="Only what matches a gitignore pattern (repeatable)"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Not what matches a gitignore pattern (repeatable)")
+    ] = None,
     link_mode: Annotated[
         Literal["auto", "copy", "reflink", "hardlink", "symlink"],
-        typer.Option("--link-mode", metavar="auto|copy|reflink|hardlink|symlink", help="How files are made; hardlink and symlink are read-only"),
+        typer.Option(
+            "--link-mode",
+            metavar="auto|copy|reflink|hardlink|symlink",
+            help="How files are made; hardlink and symlink are read-only",
+        ),
     ] = "auto",
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at once")] = None,
-    stamp: Annotated[str | None, typer.Option("--stamp", metavar="FILE", help="Write the digest there, only when it changed (for Make)")] = None,
+    stamp: Annotated[
+        str | None, typer.Option("--stamp", metavar="FILE", help="Write the digest there, only when it changed (for Make)")
+    ] = None,
 ) -> None:
     """Bring a version's files into a directory
 
@@ -54,6 +69,7 @@ def download(
     if stamp is not None:
         write_stamp(stamp, done)
     session.note(
-        f"{done.version.ref}: {human_count(done.written, 'file')} written ({human_size(done.bytes)}), {done.skipped} already there"
+        f"{done.version.ref}: {human_count(done.written, 'file')} written ({human_size(done.bytes)}),"
+        f" {done.skipped} already there"
     )
     session.emit(done.document(), [done.path])

@@ -16,10 +16,18 @@ app = typer.Typer()
 def edit(
     ctx: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="The version")],
-    description: Annotated[str | None, typer.Option("--description", "-d", metavar="TEXT", help="The new description, Markdown")] = None,
-    meta: Annotated[list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="A metadata key to set (repeatable)")] = None,
-    unset: Annotated[list[str] | None, typer.Option("--unset", metavar="KEY", help="A metadata key to remove (repeatable)")] = None,
-    ttl: Annotated[str | None, typer.Option("--ttl", metavar="DURATION", help="How long to keep it: 30d, 12h, none, inherit")] = None,
+    description: Annotated[
+        str | None, typer.Option("--description", "-d", metavar="TEXT", help="The new description, Markdown")
+    ] = None,
+    meta: Annotated[
+        list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="A metadata key to set (repeatable)")
+    ] = None,
+    unset: Annotated[
+        list[str] | None, typer.Option("--unset", metavar="KEY", help="A metadata key to remove (repeatable)")
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", metavar="DURATION", help="How long to keep it: 30d, 12h, none, inherit")
+    ] = None,
     reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
 ) -> None:
     """Change a version's description, metadata or lifetime

@@ -16,7 +16,9 @@ app = typer.Typer()
 def files(
     ctx: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="The version")],
-    pattern: Annotated[str | None, typer.Argument(metavar="PATTERN", help="A gitignore pattern, such as '*.csv' or 'images/'")] = None,
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="PATTERN", help="A gitignore pattern, such as '*.csv' or 'images/'")
+    ] = None,
 ) -> None:
     """List the files of a version
 
@@ -34,7 +36,12 @@ def files(
         table(
             ["Path", "Size", "Digest", "Kind"],
             [
-                (row["path"], Size(row["size"]), row["digest"], row.get("ref") or ("executable" if row["executable"] else "file"))
+                (
+                    row["path"],
+                    Size(row["size"]),
+                    row["digest"],
+                    row.get("ref") or ("executable" if row["executable"] else "file"),
+                )
                 for row in documents
             ],
         ),

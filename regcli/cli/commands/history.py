@@ -25,8 +25,12 @@ def _value(value: Any) -> str:
 @app.command()
 def history(
     ctx: typer.Context,
-    reference: Annotated[str | None, typer.Argument(metavar="REF", help="A registry, project, collection or version; default: all")] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Only later ones: 2026-11-30, or 7d for the last week")] = None,
+    reference: Annotated[
+        str | None, typer.Argument(metavar="REF", help="A registry, project, collection or version; default: all")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only later ones: 2026-11-30, or 7d for the last week")
+    ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this user's")] = None,
     action: Annotated[str | None, typer.Option("--action", metavar="ACTION", help="Only these, such as alias-moved")] = None,
 ) -> None:

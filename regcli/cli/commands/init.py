@@ -14,7 +14,9 @@ app = typer.Typer()
 @app.command()
 def init(
     ctx: typer.Context,
-    directory: Annotated[str | None, typer.Argument(metavar="DIR", help="Where; default: the root that commands would use")] = None,
+    directory: Annotated[
+        str | None, typer.Argument(metavar="DIR", help="Where; default: the root that commands would use")
+    ] = None,
     entity: Annotated[str | None, typer.Option("--entity", metavar="ENTITY", help="The default entity of plain names")] = None,
     personal: Annotated[bool, typer.Option("--personal", help="The entity is a person: its versions cannot be linked")] = False,
 ) -> None:

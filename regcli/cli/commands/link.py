@@ -17,7 +17,9 @@ def link(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(metavar="REF", help="The version to publish")],
     target: Annotated[str, typer.Argument(metavar="COLLECTION", help="Where: REGISTRY/COLLECTION")],
-    aliases: Annotated[list[str] | None, typer.Option("--alias", "-a", metavar="ALIAS", help="An alias for it there (repeatable)")] = None,
+    aliases: Annotated[
+        list[str] | None, typer.Option("--alias", "-a", metavar="ALIAS", help="An alias for it there (repeatable)")
+    ] = None,
     reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
 ) -> None:
     """Publish a version in a registry

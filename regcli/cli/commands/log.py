@@ -19,21 +19,41 @@ def log(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Files and directories")] = None,
     name: Annotated[str, typer.Option("--name", "-n", metavar="NAME", help="The artifact: NAME or ENTITY/PROJECT/NAME")] = "",
-    type_: Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="What it is, such as dataset or model")] = None,
-    aliases: Annotated[list[str] | None, typer.Option("--alias", "-a", metavar="ALIAS", help="An alias for the version (repeatable)")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", "-t", metavar="TYPE", help="What it is, such as dataset or model")
+    ] = None,
+    aliases: Annotated[
+        list[str] | None, typer.Option("--alias", "-a", metavar="ALIAS", help="An alias for the version (repeatable)")
+    ] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag for the version (repeatable)")] = None,
     description: Annotated[str | None, typer.Option("--description", "-d", metavar="TEXT", help="Markdown")] = None,
-    meta: Annotated[list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata; the value may be JSON (repeatable)")] = None,
+    meta: Annotated[
+        list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata; the value may be JSON (repeatable)")
+    ] = None,
     meta_file: Annotated[str | None, typer.Option("--meta-file", metavar="FILE", help="Metadata from a JSON object")] = None,
     metrics: Annotated[list[str] | None, typer.Option("--metric", metavar="KEY=NUMBER", help="A metric (repeatable)")] = None,
-    at: Annotated[str | None, typer.Option("--at", metavar="PREFIX", help="Place the paths under this directory of the artifact")] = None,
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="A gitignore pattern to leave out (repeatable)")] = None,
-    inputs: Annotated[list[str] | None, typer.Option("--input", metavar="REF", help="A version it was made from (repeatable)")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="PREFIX", help="Place the paths under this directory of the artifact")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="A gitignore pattern to leave out (repeatable)")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="REF", help="A version it was made from (repeatable)")
+    ] = None,
     run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="The run that made it")] = None,
-    ttl: Annotated[str, typer.Option("--ttl", metavar="DURATION", help="How long to keep it: 30d, 12h, none, inherit")] = "inherit",
-    links: Annotated[list[str] | None, typer.Option("--link", metavar="COLLECTION", help="Publish it there too (repeatable)")] = None,
-    base: Annotated[str | None, typer.Option("--base", metavar="REF", help="Start from this version's files, without downloading")] = None,
-    remove: Annotated[list[str] | None, typer.Option("--remove", metavar="ENTRY", help="With --base: leave out this path (repeatable)")] = None,
+    ttl: Annotated[
+        str, typer.Option("--ttl", metavar="DURATION", help="How long to keep it: 30d, 12h, none, inherit")
+    ] = "inherit",
+    links: Annotated[
+        list[str] | None, typer.Option("--link", metavar="COLLECTION", help="Publish it there too (repeatable)")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="REF", help="Start from this version's files, without downloading")
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", metavar="ENTRY", help="With --base: leave out this path (repeatable)")
+    ] = None,
     link_mode: Annotated[
         Literal["copy", "hardlink", "move"],
         typer.Option("--link-mode", metavar="copy|hardlink|move", help="How content comes into the store"),

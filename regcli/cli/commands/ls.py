@@ -22,12 +22,20 @@ TERMINAL_LIMIT = 50
 @app.command()
 def ls(
     ctx: typer.Context,
-    reference: Annotated[str | None, typer.Argument(metavar="REF", help="REGISTRY/, ENTITY/PROJECT/ or a collection; default: all")] = None,
+    reference: Annotated[
+        str | None, typer.Argument(metavar="REF", help="REGISTRY/, ENTITY/PROJECT/ or a collection; default: all")
+    ] = None,
     sort: Annotated[
         Literal["version", "created", "size", "name", "updated"] | None,
-        typer.Option("--sort", metavar="version|created|size|name|updated", help="Order; default: newest version first, names from a to z"),
+        typer.Option(
+            "--sort",
+            metavar="version|created|size|name|updated",
+            help="Order; default: newest version first, names from a to z",
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many; default: 50 on a terminal, else all")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many; default: 50 on a terminal, else all")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Deleted versions too")] = False,
 ) -> None:
     """List registries, collections or versions
@@ -44,12 +52,13 @@ def ls(
     if limit is None and session.is_terminal and not session.is_json:
         limit = TERMINAL_LIMIT
     from regcli.domain import listing
+    from regcli.domain.collections import Collection
 
     if reference is None:
         _overview(session, listing.overview(session.context), limit)
         return
     place = listing.find_place(session.context, reference)
-    if isinstance(place, listing.Collection):
+    if isinstance(place, Collection):
         total, rows = listing.version_rows(session.context, place, sort=sort, limit=limit, deleted=everything)
         _more(session, total, len(rows))
         _versions(session, place.ref, total, rows)

@@ -17,7 +17,9 @@ app = typer.Typer(help="Create, list and show registries")
 def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new registry's name")],
-    types: Annotated[list[str] | None, typer.Option("--type", metavar="TYPE", help="A type it accepts (repeatable); default: all")] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="A type it accepts (repeatable); default: all")
+    ] = None,
     description: Annotated[str, typer.Option("--description", "-d", metavar="TEXT", help="What it is for, Markdown")] = "",
     visibility: Annotated[
         Literal["organization", "restricted"],

@@ -17,15 +17,18 @@ def search(
     ctx: typer.Context,
     query: Annotated[str | None, typer.Argument(metavar="QUERY", help="Part of a name, tag, alias or description")] = None,
     kinds: Annotated[
-        list[Literal["registry", "collection", "version"]] | None,
+        list[str] | None,
         typer.Option("--kind", metavar="registry|collection|version", help="Only this kind (repeatable)"),
     ] = None,
     registry: Annotated[str | None, typer.Option("--registry", metavar="REGISTRY", help="Only in this registry")] = None,
     type_: Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="Only of this artifact type")] = None,
-    tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Only with this tag (repeatable: all of them)")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="TAG", help="Only with this tag (repeatable: all of them)")
+    ] = None,
     alias: Annotated[str | None, typer.Option("--alias", metavar="ALIAS", help="Only versions with this alias")] = None,
     sort: Annotated[
-        Literal["kind", "ref", "field", "value"], typer.Option("--sort", metavar="kind|ref|field|value", help="Order of the results")
+        Literal["kind", "ref", "field", "value"],
+        typer.Option("--sort", metavar="kind|ref|field|value", help="Order of the results"),
     ] = "kind",
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many")] = None,
     fail_if_empty: Annotated[bool, typer.Option("--fail-if-empty", help="Exit 1 when nothing is found")] = False,
@@ -44,7 +47,9 @@ def search(
     from regcli.domain.search import Query
     from regcli.domain.search import search as find
 
-    results = find(session.context, Query(query, kinds=kinds or (), registry=registry, type=type_, tags=tags or (), alias=alias))
+    results = find(
+        session.context, Query(query, kinds=kinds or (), registry=registry, type=type_, tags=tags or (), alias=alias)
+    )
     if sort != "kind":
         results.sort(key=lambda result: str(getattr(result, sort)))
     total = len(results)
