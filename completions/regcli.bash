@@ -5,6 +5,9 @@
 _regcli_commands() {
     case $1 in
         '') reply='log link unlink alias protect download checkout verify resolve cat ls show files search diff history init registry tag edit completion help' ;;
+        'alias') reply='add rm ls' ;;
+        'registry') reply='create ls show' ;;
+        'tag') reply='add rm ls' ;;
         *) reply= ;;
     esac
 }
@@ -12,6 +15,25 @@ _regcli_commands() {
 # The options of command $1, into reply.
 _regcli_options() {
     case $1 in
+        'log') reply='--name -n --type -t --alias -a --tag --description -d --meta --meta-file --metric --at --exclude --input --run --ttl --link --base --remove --link-mode --follow-links --rehash --new-version --dry-run' ;;
+        'link') reply='--alias -a --message -m' ;;
+        'unlink') reply='--message -m' ;;
+        'alias add') reply='--expect --message -m' ;;
+        'alias rm') reply='--expect --message -m' ;;
+        'protect') reply='--rm --ls --message -m' ;;
+        'download') reply='--output -o --path-prefix --include --exclude --link-mode --jobs -j --stamp' ;;
+        'checkout') reply='--force -f --link-mode' ;;
+        'verify') reply='--quick' ;;
+        'resolve') reply='--digest --source --path' ;;
+        'ls') reply='--sort --limit --all' ;;
+        'search') reply='--kind --registry --type -t --tag --alias --sort --limit --fail-if-empty' ;;
+        'diff') reply='--exit-code' ;;
+        'history') reply='--since --user --action' ;;
+        'init') reply='--entity --personal' ;;
+        'registry create') reply='--type --description -d --visibility --ttl' ;;
+        'tag add') reply='--message -m' ;;
+        'tag rm') reply='--message -m' ;;
+        'edit') reply='--description -d --meta --unset --ttl --message -m' ;;
         *) reply= ;;
     esac
     reply="$reply --root -C --project --json -q --quiet -v --verbose --color --no-progress --wait --version -h --help"
@@ -20,6 +42,63 @@ _regcli_options() {
 # What the value of option $2 of command $1 is, into reply; empty for a flag.
 _regcli_value() {
     case "$1 $2" in
+        'log --name'|'log -n') reply='nothing' ;;
+        'log --type'|'log -t') reply='nothing' ;;
+        'log --alias'|'log -a') reply='alias' ;;
+        'log --tag') reply='tag' ;;
+        'log --description'|'log -d') reply='nothing' ;;
+        'log --meta') reply='nothing' ;;
+        'log --meta-file') reply='file' ;;
+        'log --metric') reply='nothing' ;;
+        'log --at') reply='nothing' ;;
+        'log --exclude') reply='nothing' ;;
+        'log --input') reply='ref' ;;
+        'log --run') reply='nothing' ;;
+        'log --ttl') reply='nothing' ;;
+        'log --link') reply='collection' ;;
+        'log --base') reply='ref' ;;
+        'log --remove') reply='entry' ;;
+        'log --link-mode') reply='words copy hardlink move' ;;
+        'link --alias'|'link -a') reply='alias' ;;
+        'link --message'|'link -m') reply='nothing' ;;
+        'unlink --message'|'unlink -m') reply='nothing' ;;
+        'alias add --expect') reply='nothing' ;;
+        'alias add --message'|'alias add -m') reply='nothing' ;;
+        'alias rm --expect') reply='nothing' ;;
+        'alias rm --message'|'alias rm -m') reply='nothing' ;;
+        'protect --message'|'protect -m') reply='nothing' ;;
+        'download --output'|'download -o') reply='dir' ;;
+        'download --path-prefix') reply='nothing' ;;
+        'download --include') reply='nothing' ;;
+        'download --exclude') reply='nothing' ;;
+        'download --link-mode') reply='words auto copy reflink hardlink symlink' ;;
+        'download --jobs'|'download -j') reply='nothing' ;;
+        'download --stamp') reply='file' ;;
+        'checkout --link-mode') reply='words auto copy reflink hardlink symlink' ;;
+        'ls --sort') reply='words version created size name updated' ;;
+        'ls --limit') reply='nothing' ;;
+        'search --kind') reply='words registry collection version' ;;
+        'search --registry') reply='registry' ;;
+        'search --type'|'search -t') reply='nothing' ;;
+        'search --tag') reply='tag' ;;
+        'search --alias') reply='alias' ;;
+        'search --sort') reply='words kind ref field value' ;;
+        'search --limit') reply='nothing' ;;
+        'history --since') reply='nothing' ;;
+        'history --user') reply='nothing' ;;
+        'history --action') reply='nothing' ;;
+        'init --entity') reply='nothing' ;;
+        'registry create --type') reply='nothing' ;;
+        'registry create --description'|'registry create -d') reply='nothing' ;;
+        'registry create --visibility') reply='words organization restricted' ;;
+        'registry create --ttl') reply='nothing' ;;
+        'tag add --message'|'tag add -m') reply='nothing' ;;
+        'tag rm --message'|'tag rm -m') reply='nothing' ;;
+        'edit --description'|'edit -d') reply='nothing' ;;
+        'edit --meta') reply='nothing' ;;
+        'edit --unset') reply='nothing' ;;
+        'edit --ttl') reply='nothing' ;;
+        'edit --message'|'edit -m') reply='nothing' ;;
         *)
             case $2 in
                 --root) reply='dir' ;;
@@ -36,6 +115,42 @@ _regcli_value() {
 # What argument number $2 of command $1 is, into reply.
 _regcli_argument() {
     case "$1 $2" in
+        'log'' '*) reply='file' ;;
+        'link 1') reply='ref' ;;
+        'link 2') reply='collection' ;;
+        'unlink 1') reply='ref' ;;
+        'alias add 1') reply='ref' ;;
+        'alias add'' '*) reply='alias' ;;
+        'alias rm 1') reply='ref' ;;
+        'alias rm'' '*) reply='alias' ;;
+        'alias ls 1') reply='ref' ;;
+        'protect 1') reply='registry' ;;
+        'protect'' '*) reply='alias' ;;
+        'download 1') reply='ref' ;;
+        'checkout 1') reply='ref' ;;
+        'checkout 2') reply='dir' ;;
+        'verify 1') reply='ref' ;;
+        'verify 2') reply='dir' ;;
+        'resolve 1') reply='ref' ;;
+        'cat 1') reply='ref' ;;
+        'cat 2') reply='entry' ;;
+        'ls 1') reply='ref' ;;
+        'show 1') reply='ref' ;;
+        'files 1') reply='ref' ;;
+        'files 2') reply='nothing' ;;
+        'search 1') reply='nothing' ;;
+        'diff 1') reply='ref' ;;
+        'diff 2') reply='ref' ;;
+        'history 1') reply='ref' ;;
+        'init 1') reply='dir' ;;
+        'registry create 1') reply='nothing' ;;
+        'registry show 1') reply='registry' ;;
+        'tag add 1') reply='ref' ;;
+        'tag add'' '*) reply='tag' ;;
+        'tag rm 1') reply='ref' ;;
+        'tag rm'' '*) reply='tag' ;;
+        'tag ls 1') reply='ref' ;;
+        'edit 1') reply='ref' ;;
         'completion 1') reply='words bash zsh fish' ;;
         'help 1') reply='words references' ;;
         *) reply= ;;
@@ -60,6 +175,11 @@ _regcli_words() {
     done
 }
 
+# A word without its quotes, into reply.
+_regcli_plain() {
+    reply=${1//[\\\"\']/}
+}
+
 # Offer the names of kind $1 that begin with cur.
 _regcli_names() {
     local quote='' typed=$cur program=${COMP_WORDS[0]/#\~\//$HOME/} i
@@ -67,7 +187,10 @@ _regcli_names() {
         [\"\']*) quote=${cur:0:1} typed=${cur:1} ;;
         *) typed=${cur//\\/} ;;
     esac
-    [[ -z $reference ]] || passed+=(--of "$reference")
+    if [[ -n $reference ]]; then
+        _regcli_plain "$reference"
+        passed+=(--of "$reply")
+    fi
     IFS=$'\n' read -r -d '' -a COMPREPLY < <("$program" __complete "$1" "$typed" ${passed[@]+"${passed[@]}"} 2>/dev/null)
     ((${#COMPREPLY[@]})) || return 0
     if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == *[/:] ]]; then
@@ -111,12 +234,12 @@ _regcli() {
         if ((options)) && [[ $word == -- ]]; then
             options=0
         elif ((options)) && [[ $word == --*=* ]]; then
-            case ${word%%=*} in --root | -C | --project) passed+=("$word") ;; esac
+            case ${word%%=*} in --root | -C | --project) _regcli_plain "$word" && passed+=("$reply") ;; esac
         elif ((options)) && [[ $word == -?* ]]; then
             _regcli_value "$command" "$word"
             if [[ -n $reply ]]; then
                 ((++i < last)) || kind=$reply
-                case $word in --root | -C | --project) ((i < last)) && passed+=("$word" "${words[i]}") ;; esac
+                case $word in --root | -C | --project) ((i < last)) && _regcli_plain "${words[i]}" && passed+=("$word" "$reply") ;; esac
             fi
         else
             _regcli_commands "$command"

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 INTERNAL = 70
 
-HELP = """Keep versions of models and datasets in a directory, and publish them in registries; no server needed
+HELP = """Keep versions of models and datasets in a directory, and publish them in registries
+
+No server, no account: a root is made by the first command that needs it.
 
 Examples:
     regcli log data.csv -n zoo -t dataset

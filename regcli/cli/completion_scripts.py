@@ -109,6 +109,11 @@ _regcli_words() {
     done
 }
 
+# A word without its quotes, into reply.
+_regcli_plain() {
+    reply=${1//[\\\"\']/}
+}
+
 # Offer the names of kind $1 that begin with cur.
 _regcli_names() {
     local quote='' typed=$cur program=${COMP_WORDS[0]/#\~\//$HOME/} i
@@ -116,7 +121,10 @@ _regcli_names() {
         [\"\']*) quote=${cur:0:1} typed=${cur:1} ;;
         *) typed=${cur//\\/} ;;
     esac
-    [[ -z $reference ]] || passed+=(--of "$reference")
+    if [[ -n $reference ]]; then
+        _regcli_plain "$reference"
+        passed+=(--of "$reply")
+    fi
     IFS=$'\n' read -r -d '' -a COMPREPLY < <("$program" __complete "$1" "$typed" ${passed[@]+"${passed[@]}"} 2>/dev/null)
     ((${#COMPREPLY[@]})) || return 0
     if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == *[/:] ]]; then
@@ -160,12 +168,12 @@ _regcli() {
         if ((options)) && [[ $word == -- ]]; then
             options=0
         elif ((options)) && [[ $word == --*=* ]]; then
-            case ${word%%=*} in @PASSED@) passed+=("$word") ;; esac
+            case ${word%%=*} in @PASSED@) _regcli_plain "$word" && passed+=("$reply") ;; esac
         elif ((options)) && [[ $word == -?* ]]; then
             _regcli_value "$command" "$word"
             if [[ -n $reply ]]; then
                 ((++i < last)) || kind=$reply
-                case $word in @PASSED@) ((i < last)) && passed+=("$word" "${words[i]}") ;; esac
+                case $word in @PASSED@) ((i < last)) && _regcli_plain "${words[i]}" && passed+=("$word" "$reply") ;; esac
             fi
         else
             _regcli_commands "$command"
@@ -237,12 +245,13 @@ _ZSH = r"""#compdef regcli
 
 # Offer the names of kind $1.
 _regcli_names() {
+    [[ $PREFIX == -* ]] && return 1
     local -a found passed
-    local key
+    local key value
     for key in @PASSED@; do
-        [[ -n ${regcli_passed[$key]} ]] && passed+=($key ${regcli_passed[$key]})
+        value=${${(Q)opt_args[$key]}:-${regcli_passed[$key]}}
+        [[ -n $value ]] && passed+=($key $value)
     done
-    [[ -n ${opt_args[$1]} ]] && passed+=($1 ${opt_args[$1]})
     [[ $1 == (alias|entry) && -n ${line[1]} ]] && passed+=(--of ${(Q)line[1]})
     found=(${(f)"$(${(Q)~regcli_program} __complete $1 "${(Q)PREFIX}" $passed 2>/dev/null)"})
     compadd -S '' -- ${(M)found:#*[/:]}
@@ -274,7 +283,7 @@ def _zsh_text(text: str) -> str:
 def _zsh_action(kind: str) -> str:
     if kind.startswith("words "):
         return f"({kind[6:]})"
-    return {"file": "_files", "dir": "_files -/", "nothing": ""}.get(kind, f"_regcli_names {kind}")
+    return {"file": "_files", "dir": "_files -/", "nothing": ""}.get(kind, f" _regcli_names {kind}")
 
 
 def _zsh_option(option: Option) -> list[str]:
@@ -299,11 +308,11 @@ def _zsh_function(node: Node) -> str:
             place = "*" if argument.is_repeatable else str(number) if argument.is_required else f"{number}:"
             rows.append(_quoted(f"{place}:{_zsh_text(argument.metavar)}:{_zsh_action(argument.kind)}"))
         body = " \\\n        ".join(["_arguments -s -S", *rows])
-        return f"{_zsh_name(node)}() {{\n    {body}\n}}"
+        return f"{_zsh_name(node)}() {{\n    local line\n    local -A opt_args\n    {body}\n}}"
     rows.extend([_quoted("1:command:->command"), _quoted("*:: :->rest")])
     names = "\n".join(f"            {_quoted(f'{_zsh_word(c.word)}:{_zsh_text(c.summary)}')}" for c in node.children)
     cases = "\n".join(f"                {c.word}) {_zsh_name(c)} ;;" for c in node.children)
-    call = " \\\n        ".join(["_arguments -s -S -C", *rows])
+    call = " \\\n        ".join(["_arguments -s -S -C -A '-*'", *rows])
     return f"""{_zsh_name(node)}() {{
     local state line key
     local -A opt_args
@@ -319,7 +328,7 @@ def _zsh_function(node: Node) -> str:
             _describe -t commands command names
             ;;
         rest)
-            case $words[1] in
+            case $line[1] in
 {cases}
             esac
             ;;
