@@ -34,7 +34,19 @@ class Batch:
         added: blobs staged so far that the store did not have, and their bytes.
     """
 
-    __slots__ = ("_finished", "_hardlinks", "_known", "_large", "_lookups", "_open", "_pack", "_refreshed", "added", "added_bytes", "content")
+    __slots__ = (
+        "_finished",
+        "_hardlinks",
+        "_known",
+        "_large",
+        "_lookups",
+        "_open",
+        "_pack",
+        "_refreshed",
+        "added",
+        "added_bytes",
+        "content",
+    )
 
     def __init__(self, content: Content, *, reserve: int = 0) -> None:
         self.content = content
@@ -514,4 +526,3 @@ def _unlink(path: str) -> None:
             os.unlink(path)
         except OSError:
             pass
-

@@ -33,13 +33,12 @@ class Content:
         index: where blobs are inside packs.
     """
 
-    __slots__ = ("_descriptors", "_trash", "index", "root")
+    __slots__ = ("_descriptors", "index", "root")
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.index = PackIndex(f"{root}/packs")
         self._descriptors: dict[bytes, int] = {}
-        self._trash: list[Content] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -210,6 +209,15 @@ class Content:
                 problem = path
             if not self._again(digest, attempt):
                 break
+        # In a root that cannot be written nothing can be moved back, but read where it is.
+        from regcli.store.sweep import trash_contents
+
+        for trash in trash_contents(self.root):
+            with trash:
+                try:
+                    return trash.read(digest, limit)
+                except (NotFoundError, IntegrityError):
+                    continue
         if problem:
             raise IntegrityError(f"blob {digest} is corrupt in {problem}", hint="run `regcli verify` to see all damage")
         raise NotFoundError(f"no blob {digest} in {self.root}", hint="run `regcli verify` to see all damage")

@@ -20,14 +20,15 @@ class Ignore:
     Attributes:
         base: path of the directory relative to the walk's start, "" or with a final slash.
         above: the patterns of the directories above, or None.
+        spec: the compiled patterns.
     """
 
-    __slots__ = ("_spec", "above", "base")
+    __slots__ = ("above", "base", "spec")
 
     def __init__(self, lines: Sequence[str], base: str = "", above: Ignore | None = None) -> None:
         self.base = base
         self.above = above
-        self._spec = _compile(lines, base)
+        self.spec = _compile(lines, base)
 
     def verdict(self, path: str) -> bool | None:
         """Return what the patterns say of a path (a directory ends with a slash): out, kept, or nothing.
@@ -36,7 +37,7 @@ class Ignore:
         """
         scope: Ignore | None = self
         while scope is not None:
-            said = scope._spec.check_file(path[len(scope.base) :]).include
+            said = scope.spec.check_file(path[len(scope.base) :]).include
             if said is not None:
                 return bool(said)
             scope = scope.above

@@ -249,7 +249,9 @@ class _Run:
         try:
             descriptor = os.open(name, _OPEN, dir_fd=directory)
         except FileNotFoundError as error:
-            raise SourceChangedError(f"{where} vanished while it was logged", hint="log it when nothing writes to it") from error
+            raise SourceChangedError(
+                f"{where} vanished while it was logged", hint="log it when nothing writes to it"
+            ) from error
         except OSError as error:
             raise files.explain(error, f"cannot read {where}") from error
         try:
@@ -329,7 +331,9 @@ def _unique(entries: list[Entry]) -> list[Entry]:
     for entry in entries:
         if kept and kept[-1][0] == entry[0]:
             if kept[-1][1:4] != entry[1:4]:
-                raise UsageError(f"two sources give different content for {quote(entry[0])}", hint="place one of them with --at")
+                raise UsageError(
+                    f"two sources give different content for {quote(entry[0])}", hint="place one of them with --at"
+                )
         else:
             kept.append(entry)
     return kept

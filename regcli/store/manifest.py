@@ -152,7 +152,9 @@ def _problem_in_entries(entries: list[Entry], algorithm: str) -> str | None:
     if digests and not _are_digests(digests):
         return "a digest is malformed"
     for path, digest, _, flags, extra in entries:
-        if (extra or flags == REFERENCE or algorithm == "MD5") and (wrong := _problem_in_extra(digest, flags, extra, algorithm)):
+        if (extra or flags == REFERENCE or algorithm == "MD5") and (
+            wrong := _problem_in_extra(digest, flags, extra, algorithm)
+        ):
             return f"{wrong} ({quote(path[:80])})"
     paths = [entry[0] for entry in entries]
     if sorted(paths) != paths or len(set(paths)) != len(paths):
@@ -256,7 +258,8 @@ def normalize_path(path: str | os.PathLike[str]) -> str:
         raise InvalidPathError(f"the name {shown} is not valid UTF-8", hint="rename the file, then try again")
     if _leaves(text):
         raise InvalidPathError(
-            f"artifact path {shown} is absolute or leaves the artifact", hint="use a relative path without '..' or a drive letter"
+            f"artifact path {shown} is absolute or leaves the artifact",
+            hint="use a relative path without '..' or a drive letter",
         )
     normal = "/".join(part for part in text.split("/") if part not in ("", "."))
     if not normal:

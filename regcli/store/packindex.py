@@ -30,9 +30,7 @@ def encode_index(rows: Iterable[tuple[bytes, bytes]], packs: Sequence[bytes]) ->
     """Return an index of (digest, encoded location) rows, in any order, over packs with these ids."""
     ordered = sorted(rows)
     count = len(ordered)
-    bits = 0
-    while bits < _MAX_BITS and count >> bits > _BUCKET:
-        bits += 1
+    bits = _bits_for(count)
     digests = [row[0] for row in ordered]
     ends = [bisect_left(digests, (number << (16 - bits)).to_bytes(2, "big")) for number in range(1, 1 << bits)]
     ends.append(count)
@@ -43,13 +41,27 @@ def encode_index(rows: Iterable[tuple[bytes, bytes]], packs: Sequence[bytes]) ->
     for end in ends:
         checks.append(xxhash.xxh3_64_intdigest(digest_column[start * 16 : end * 16] + location_column[start * 16 : end * 16]))
         start = end
-    head = b"".join((
-        _HEAD.pack(_MAGIC, 1, bits, count, len(packs), 0),
-        *packs,
-        Struct(f"<{len(ends)}I").pack(*ends),
-        Struct(f"<{len(ends)}Q").pack(*checks),
-    ))
+    head = b"".join(
+        (
+            _HEAD.pack(_MAGIC, 1, bits, count, len(packs), 0),
+            *packs,
+            Struct(f"<{len(ends)}I").pack(*ends),
+            Struct(f"<{len(ends)}Q").pack(*checks),
+        )
+    )
     return b"".join((head, xxhash.xxh3_128_digest(head), digest_column, location_column))
+
+
+def _bits_for(count: int) -> int:
+    bits = 0
+    while bits < _MAX_BITS and count >> bits > _BUCKET:
+        bits += 1
+    return bits
+
+
+def index_size(count: int) -> int:
+    """Return the size of one pack's index with so many rows."""
+    return _HEAD.size + 16 + (12 << _bits_for(count)) + 16 + 32 * count
 
 
 class Index:
@@ -371,7 +383,11 @@ class PackIndex:
                 else:
                     find, ids = part.index.find, part.packs
                     left.difference_update(
-                        [digest for digest in left if any(row[0] < len(ids) and ids[row[0]] is not None for row in find(digest))]
+                        [
+                            digest
+                            for digest in left
+                            if any(row[0] < len(ids) and ids[row[0]] is not None for row in find(digest))
+                        ]
                     )
             except (IntegrityError, OSError):
                 self._drop(part)

@@ -90,7 +90,9 @@ class PackWriter:
         """Write index and footer, sync, and return the index. After an error the pack must be dropped, never synced again."""
         self.flush()
         pack = LOCATION.pack
-        index = encode_index([(digest, pack(0, row & 0xFFFFFFFF, row >> 32)) for digest, row in self.rows.items()], [self.identity])
+        index = encode_index(
+            [(digest, pack(0, row & 0xFFFFFFFF, row >> 32)) for digest, row in self.rows.items()], [self.identity]
+        )
         files.write_all(self._descriptor, index + footer_for(self.size, len(index), self._header))
         self.size += len(index) + FOOTER.size
         os.fchmod(self._descriptor, 0o444)

@@ -95,8 +95,9 @@ def is_settled(key: bytes, now: int) -> bool:
     known, and FAT counts in steps of two seconds.
     """
     device, _, _, mtime, ctime = KEY.unpack(key)
-    is_fine = os.major(device) != 0 and mtime % 1_000_000 and ctime % 1_000_000
-    return max(mtime, ctime) < now - (_FINE if is_fine else _COARSE)
+    is_fine = os.major(device) != 0 and mtime % 1_000_000 != 0 and ctime % 1_000_000 != 0
+    newest: int = max(mtime, ctime)
+    return newest < now - (_FINE if is_fine else _COARSE)
 
 
 class StatCache:
