@@ -170,7 +170,8 @@ def _print_traceback(error: BaseException) -> None:
 
 
 def _report_warnings(session: Session) -> None:
-    """Print the warnings that no JSON document carried."""
+    """Print the warnings that no result carried."""
+    session.pass_warnings_on()
     for message in session.warnings:
         _print_json({"warning": {"message": message}})
 

@@ -103,7 +103,7 @@ class Session:
         Raises:
             StorageError: standard output is closed or full.
         """
-        self._pass_warnings_on()
+        self.pass_warnings_on()
         if self.is_json:
             self._write([self._json(document)])
         elif isinstance(view, (Table, Definitions)) and self.is_terminal:
@@ -155,7 +155,8 @@ class Session:
         else:
             self._remark(paint("warning:", "warning", color=self.wants_color(sys.stderr)) + " " + escape(text))
 
-    def _pass_warnings_on(self) -> None:
+    def pass_warnings_on(self) -> None:
+        """Say what the domain found wrong on its way."""
         if self._context is not None:
             for text in dict.fromkeys(self._context.warnings):
                 self.warn(text)

@@ -135,7 +135,23 @@ def _resolve(rest: list[str]) -> int | None:
     return answer(f"{text}\n") if text.isprintable() else None
 
 
+def _complete(rest: list[str]) -> int | None:
+    from regcli.cli.complete import candidates, parse
+    from regcli.cli.settings import Options
+    from regcli.errors import RegcliError
+
+    options = Options()
+    try:
+        kind, word, of = parse(rest, options)
+        names = candidates(make_context(options, "__complete"), kind, word, of)
+    except RegcliError:
+        names = []
+    answer("".join(f"{name}\n" for name in names))
+    return 0
+
+
 _LANES: dict[str, Callable[[list[str]], int | None]] = {
     "--version": _version,
+    "__complete": _complete,
     "resolve": _resolve,
 }
