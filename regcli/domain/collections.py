@@ -222,7 +222,9 @@ class Collection:
 
 def chain_at(root_id: str, base: str) -> Chain:
     """Return the log of the collection that lies in `base`."""
-    return Chain(base, f"{base}/log", root_id, reduce_collection, empty_state)
+    parts = base.split("/")
+    place = "/".join(parts[-4:] if parts[-4] == "registries" else parts[-5:])
+    return Chain(base, f"{base}/log", root_id, reduce_collection, empty_state, place)
 
 
 def open_collection_directory(context: Context, base: str, registry: Registry | None) -> Collection:

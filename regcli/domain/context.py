@@ -153,11 +153,13 @@ class Context:
         `check` is called again with a newer state whenever another writer was faster. It returns the operations, or an
         empty list when nothing has to change, and raises to refuse.
         """
-        attempts = Attempts(self.wait, self.clock, self.sleep)
+        attempts = Attempts(self.wait, time.monotonic, self.sleep)
         while True:
             snapshot = chain.read()
             ops = check(snapshot)
             if not ops:
+                # "Nothing had to change" is an answer too, and must not rest on what a power cut may still take back.
+                chain.sync()
                 return Change(snapshot, None)
             commit = chain.append(snapshot, self.envelope(reason=reason, settings_seq=settings_seq), ops)
             if commit is not None:

@@ -129,7 +129,7 @@ def open_chain(context: Context, directory_name: str) -> Chain:
             )
         return state
 
-    return Chain(base, f"{base}/settings", root.id, reduce_settings, initial)
+    return Chain(base, f"{base}/settings", root.id, reduce_settings, initial, f"registries/{directory_name}")
 
 
 def open_registry_directory(context: Context, directory_name: str) -> Registry:

@@ -69,7 +69,8 @@ def run_chain(context: Context, project: ProjectRef, name: str) -> Chain:
 
 def chain_of(context: Context, base: str) -> Chain:
     """Return the log of the run that lies in a directory."""
-    return Chain(base, f"{base}/log", context.root.id, reduce_run, empty_state)
+    place = "/".join(base.split("/")[-5:])
+    return Chain(base, f"{base}/log", context.root.id, reduce_run, empty_state, place)
 
 
 def place_of(chain: Chain) -> str:

@@ -57,17 +57,21 @@ class Chain:
         root_id: random id of the root; a commit of another root is refused.
         reducer: applies one commit to a state and its records, in place.
         initial: makes the state before the first commit.
+        place: `base` relative to the root, "" for the root itself; a commit or head of another place is refused.
     """
 
-    __slots__ = ("base", "initial", "log", "reducer", "root_id")
+    __slots__ = ("base", "initial", "log", "place", "reducer", "root_id")
 
-    def __init__(self, base: str, log: str, root_id: str, reducer: Reducer, initial: Callable[[], State]) -> None:
+    def __init__(
+        self, base: str, log: str, root_id: str, reducer: Reducer, initial: Callable[[], State], place: str = ""
+    ) -> None:
         """Name the directories; nothing is opened."""
         self.base = base
         self.log = log
         self.root_id = root_id
         self.reducer = reducer
         self.initial = initial
+        self.place = place
 
     def commit_path(self, seq: int) -> str:
         """Return the path of commit number `seq`."""
@@ -80,19 +84,26 @@ class Chain:
             IntegrityError: a commit is damaged, missing in the middle, foreign or of a newer format.
         """
         snapshot = self._read_head()
+        derived = snapshot is not None
         if snapshot is None:
             snapshot = self._start()
         start = snapshot.seq
-        self._advance(snapshot)
+        self._advance(snapshot, complete=not derived)
         if snapshot.seq > start + 32:
             # A rebuild or a long catch-up is worth keeping; readers without write permission go on without.
-            self.write_head(snapshot)
+            self.refresh_head(snapshot)
         return snapshot
 
     def replay(self, upto: int | None = None) -> Snapshot:
-        """Return the state computed from the commits alone."""
+        """Return the state computed from the commits alone.
+
+        Raises:
+            IntegrityError: a commit is damaged or missing, or the log ends before `upto`.
+        """
         snapshot = self._start()
-        self._advance(snapshot, upto)
+        self._advance(snapshot, upto, complete=True)
+        if upto is not None and snapshot.seq < upto:
+            raise self._missing(snapshot.seq + 1, "but was there before")
         return snapshot
 
     def _start(self) -> Snapshot:
@@ -106,32 +117,55 @@ class Chain:
             document = jsontext.unseal(files.read_document(f"{self.base}/head.json"))
         except (OSError, RegcliError):
             return None
-        if document is None or document.get("root") != self.root_id:
+        if document is None or document.get("root") != self.root_id or document.get("place") != self.place:
             return None
-        if document["format"] > FORMAT:
-            raise IntegrityError(
-                f"{self.base}/head.json has format {document['format']}, which is newer than this program",
-                hint="upgrade regcli",
-            )
-        seq = document["seq"]
-        return Snapshot(seq, document["chain"], document["state"], self._records(document.get("records"), seq))
+        try:
+            if document["format"] > FORMAT:
+                raise IntegrityError(
+                    f"{self.base}/head.json has format {document['format']}, which is newer than this program",
+                    hint="upgrade regcli",
+                )
+            seq = int(document["seq"])
+            return Snapshot(seq, document["chain"], document["state"], self._records(document.get("records"), seq))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
 
-    def _advance(self, snapshot: Snapshot, upto: int | None = None) -> None:
+    def _advance(self, snapshot: Snapshot, upto: int | None = None, *, complete: bool = False) -> None:
+        """Apply every commit after `snapshot`; `complete` makes sure that none follows the one that is missing."""
         while upto is None or snapshot.seq < upto:
             path = self.commit_path(snapshot.seq + 1)
             try:
                 data = files.read_document(path, MAX_COMMIT)
             except (FileNotFoundError, NotADirectoryError):
-                if snapshot.seq == 0:
-                    self._refuse_gap()
+                if complete and self._goes_on(snapshot.seq):
+                    continue
                 return
             commit = self.parse(data, path, snapshot.seq + 1, snapshot.chain)
             self.apply(snapshot, commit, sha256_hex(data), path)
 
-    def _refuse_gap(self) -> None:
-        """Tell an empty log from one whose first commit was lost."""
-        if any(name.endswith(".json") and not name.startswith(".") for name in files.scan_names(self.log)):
-            raise IntegrityError(f"{self.commit_path(1)} is missing, but later commits exist", hint="run `regcli verify`")
+    def last_number(self) -> int:
+        """Return the highest number that a commit file has, 0 when there is none."""
+        highest = 0
+        for name in files.scan_names(self.log):
+            stem = name[:-5]
+            if name.endswith(".json") and stem.isascii() and stem.isdigit():
+                highest = max(highest, int(stem))
+        return highest
+
+    def _goes_on(self, seq: int) -> bool:
+        """Tell whether commit `seq + 1`, which was just missing, is there now.
+
+        Raises:
+            IntegrityError: it is still missing, but a later one is there: numbers are given out one after the other.
+        """
+        if self.last_number() <= seq:
+            return False
+        if not os.path.lexists(self.commit_path(seq + 1)):
+            raise self._missing(seq + 1, "but later commits exist")
+        return True
+
+    def _missing(self, seq: int, why: str) -> IntegrityError:
+        return IntegrityError(f"{self.commit_path(seq)} is missing, {why}", hint="run `regcli verify` to see all damage")
 
     def apply(self, snapshot: Snapshot, commit: Commit, chain: str, path: str) -> None:
         """Apply one parsed commit to a snapshot, in place."""
@@ -158,6 +192,8 @@ class Chain:
             raise IntegrityError(f"{path} is corrupt: not commit number {seq}", hint="run `regcli verify` to see all damage")
         if commit.get("root") != self.root_id:
             raise IntegrityError(f"{path} belongs to another root", hint="run `regcli verify` to see all damage")
+        if commit.get("place") != self.place:
+            raise IntegrityError(f"{path} belongs to another log of this root", hint="run `regcli verify` to see all damage")
         if commit.get("prev") != prev:
             raise IntegrityError(
                 f"{path} does not follow the commit before it: the history was altered",
@@ -173,8 +209,8 @@ class Chain:
             try:
                 data = files.read_document(path, MAX_COMMIT)
             except (FileNotFoundError, NotADirectoryError):
-                if seq == 0:
-                    self._refuse_gap()
+                if self._goes_on(seq):
+                    continue
                 return
             commit = self.parse(data, path, seq + 1, chain)
             seq, chain = seq + 1, sha256_hex(data)
@@ -198,6 +234,7 @@ class Chain:
         commit: Commit = {
             "format": FORMAT,
             "root": self.root_id,
+            "place": self.place,
             "seq": snapshot.seq + 1,
             "prev": snapshot.chain,
             "txn": files.random_hex(8),
@@ -211,27 +248,63 @@ class Chain:
             raise UsageError(f"the change is too large: {len(data)} bytes", hint="shorten the metadata or the description")
         path = self.commit_path(snapshot.seq + 1)
         if snapshot.seq == 0:
-            try:
-                files.make_directories(self.log)
-            except OSError as error:
-                raise files.explain(error, f"cannot make {self.log}") from error
+            self._make_log()
         if not files.create_exclusive(path, data):
             try:
-                theirs = files.read_document(path, MAX_COMMIT)
+                if files.read_document(path, MAX_COMMIT) != data:
+                    return None
             except FileNotFoundError:
                 return None
-            if theirs != data:
-                return None
+            self.sync()
         self.apply(snapshot, commit, sha256_hex(data), path)
         return commit
 
-    def write_head(self, snapshot: Snapshot) -> None:
-        """Refresh the head and pages; failing to is harmless, since both are derived."""
+    def _make_log(self) -> None:
+        """Make the directory of the commits before the first of them; its whole path is durable afterwards."""
         try:
-            unlisted = snapshot.records.settle(snapshot.seq)
+            files.make_directories(self.log)
+            top = self.base
+            for _ in self.place.split("/") if self.place else ():
+                top = os.path.dirname(top)
+            # Whoever made the root may have been killed before its own name was durable.
+            files.fsync_directory(top)
+        except OSError as error:
+            raise files.explain(error, f"cannot make {self.log}") from error
+
+    def sync(self) -> None:
+        """Make the commits that were read durable: their writer may not have come so far, and may never.
+
+        For an answer that rests on them without adding one.
+
+        Raises:
+            StorageError: they cannot be made durable.
+        """
+        try:
+            files.fsync_recent(self.log)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise files.explain(error, f"cannot sync {self.log}") from error
+
+    def refresh_head(self, snapshot: Snapshot) -> None:
+        """Write a head from commits that were only read; failing to is harmless.
+
+        They are made durable first: a head that survives a power cut which its commits did not would leave a hole in the log.
+        """
+        try:
+            files.fsync_directory(self.log)
+        except OSError:
+            return
+        self.write_head(snapshot)
+
+    def write_head(self, snapshot: Snapshot) -> None:
+        """Refresh the head and pages after an `append`; failing to is harmless, since both are derived."""
+        try:
+            unlisted = snapshot.records.settle()
             document = {
                 "format": FORMAT,
                 "root": self.root_id,
+                "place": self.place,
                 "seq": snapshot.seq,
                 "chain": snapshot.chain,
                 "state": snapshot.state,
@@ -240,7 +313,7 @@ class Chain:
             files.replace_file(f"{self.base}/head.json", jsontext.seal(document))
             if unlisted:
                 snapshot.records.remove_pages(unlisted)
-        except (OSError, RegcliError):
+        except (OSError, ValueError, RegcliError):
             return
 
 

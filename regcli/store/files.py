@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 from regcli.errors import BusyError, IntegrityError, StorageError
 
@@ -21,6 +22,8 @@ CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 READ = os.O_RDONLY | CLOEXEC | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC | NOFOLLOW | BINARY
 MAX_DOCUMENT = 64 * 1024 * 1024
+# Seconds after which every file system has written a new name by itself.
+_SETTLED = 900
 
 
 def random_hex(size: int) -> str:
@@ -112,22 +115,33 @@ def fsync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def fsync_recent(path: str) -> None:
+    """Make the names in a directory durable unless they have not changed for so long that they are."""
+    age = time.time() - os.stat(path).st_mtime
+    if not _SETTLED < age < 1 << 40:
+        fsync_directory(path)
+
+
 def make_directories(path: str, mode: int = 0o777) -> None:
-    """Make a directory and its missing parents; each parent that gains a name is synced."""
+    """Make a directory and its missing parents; the whole path is durable afterwards.
+
+    Also where the directory exists: another process may have made it a moment ago and been killed before it was synced.
+    """
+    parent = os.path.dirname(path) or "."
     try:
         os.mkdir(path, mode)
     except FileExistsError:
+        fsync_recent(parent)
         return
     except FileNotFoundError:
-        parent = os.path.dirname(path)
         if parent == path:
             raise
         make_directories(parent, mode)
         try:
             os.mkdir(path, mode)
         except FileExistsError:
-            return
-    fsync_directory(os.path.dirname(path) or ".")
+            pass
+    fsync_directory(parent)
 
 
 def temporary_path(directory: str) -> str:

@@ -31,13 +31,20 @@ def _parse_int(text: str) -> int:
     return int(text)
 
 
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return number
+
+
 class _Context:
     """What the C scanner reads its settings from."""
 
     strict = True
     object_hook = None
     object_pairs_hook: Any = None
-    parse_float = float
+    parse_float = staticmethod(_parse_float)
     parse_int = staticmethod(_parse_int)
     parse_constant = staticmethod(_refuse_constant)
     memo: Any = None
@@ -54,8 +61,10 @@ def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any]]:
         import json
 
         return (
-            json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant).decode,
-            json.JSONDecoder(parse_int=_parse_int, parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs).decode,
+            json.JSONDecoder(parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant).decode,
+            json.JSONDecoder(
+                parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs
+            ).decode,
         )
 
     def whole(scan: Callable[[str, int], tuple[Any, int]]) -> Callable[[str], Any]:
@@ -144,6 +153,6 @@ def unseal(data: bytes) -> dict[str, Any] | None:
         return None
     try:
         document: dict[str, Any] = loads_trusted(b"{" + body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return document

@@ -98,14 +98,8 @@ class Records:
         cached = self._cache.get(name)
         if cached is not None:
             return cached
-        records: dict[str, Record] | None = None
-        try:
-            document = jsontext.unseal(files.read_document(f"{self._directory}/{name}"))
-        except (OSError, RegcliError):
-            document = None
-        if document is not None:
-            records = document["records"]
-        else:
+        records = self._read(name)
+        if records is None:
             self._damaged.add(name)
             if self._replayed is None:
                 self._replayed = self._replay()
@@ -113,23 +107,40 @@ class Records:
         self._cache[name] = records
         return records
 
-    def settle(self, seq: int) -> list[str]:
+    def _read(self, name: str) -> dict[str, Record] | None:
+        """Return what a page file holds, or None when it is not the very page that its name says."""
+        try:
+            data = files.read_document(f"{self._directory}/{name}")
+        except (OSError, RegcliError):
+            return None
+        if _checksum_of(data) != name[22:38]:
+            return None
+        document = jsontext.unseal(data)
+        records = document.get("records") if document is not None else None
+        return records if isinstance(records, dict) else None
+
+    @property
+    def damaged(self) -> bool:
+        """Whether a page that was looked at could not be used; the next head that is written lists a new one."""
+        return bool(self._damaged)
+
+    def settle(self) -> list[str]:
         """Move old records into pages, merge small pages, rewrite what changed; returns page files no longer listed.
 
-        Called before a head is written. `seq` makes the names of new pages unique.
+        Called before a head is written.
         """
         before = {page[2] for page in self.pages}
         if len(self.changed) > MAX_CHANGED or self._damaged:
-            self._rewrite_changed(seq)
+            self._rewrite_changed()
         while len(self.recent) > RECENT + SMALL:
             keys = sorted(self.recent, key=int)[:SMALL]
-            self.pages.append(self._write({key: self.recent[key] for key in keys}, seq))
+            self.pages.append(self._write({key: self.recent[key] for key in keys}))
             for key in keys:
                 del self.recent[key]
-        self._merge(seq)
+        self._merge()
         return sorted(before - {page[2] for page in self.pages})
 
-    def _rewrite_changed(self, seq: int) -> None:
+    def _rewrite_changed(self) -> None:
         for position, page in enumerate(self.pages):
             touched = [key for key in self.changed if page[0] <= int(key) <= page[1]]
             if not touched and page[2] not in self._damaged:
@@ -137,10 +148,10 @@ class Records:
             records = dict(self._load(page))
             for key in touched:
                 records[key] = self.changed.pop(key)
-            self.pages[position] = self._write(records, seq)
+            self.pages[position] = self._write(records)
         self._damaged.clear()
 
-    def _merge(self, seq: int) -> None:
+    def _merge(self) -> None:
         """Merge the small pages at the end once there are enough of them for a large one."""
         count = 0
         while count < len(self.pages) and self.pages[-1 - count][1] - self.pages[-1 - count][0] < LARGE - 1:
@@ -150,14 +161,14 @@ class Records:
         records: dict[str, Record] = {}
         for page in self.pages[-count:]:
             records.update(self._load(page))
-        self.pages[-count:] = [self._write(records, seq)]
+        self.pages[-count:] = [self._write(records)]
 
-    def _write(self, records: dict[str, Record], seq: int) -> list[Any]:
+    def _write(self, records: dict[str, Record]) -> list[Any]:
         indexes = [int(key) for key in records]
         first, last = min(indexes), max(indexes)
-        name = f"{first:010d}-{last:010d}-{seq:010d}.json"
-        files.make_directories(self._directory)
         data = jsontext.seal({"format": 1, "records": records})
+        name = f"{first:010d}-{last:010d}-{_checksum_of(data)}.json"
+        files.make_directories(self._directory)
         files.replace_file(f"{self._directory}/{name}", data, durable=True)
         self._cache[name] = records
         return [first, last, name]
@@ -169,3 +180,8 @@ class Records:
                 os.unlink(f"{self._directory}/{name}")
             except OSError:
                 continue
+
+
+def _checksum_of(data: bytes) -> str:
+    """Return the first half of a sealed document's checksum: what binds a page to the head that lists it."""
+    return data[13:29].decode("ascii", "replace")
