@@ -110,6 +110,14 @@ class Context:
             self._root = open_root(self.root_path)
         return self._root
 
+    @property
+    def has_root(self) -> bool:
+        """Whether there is a root to open."""
+        try:
+            return self.root is not None
+        except NotFoundError:
+            return False
+
     def make_root(self, entity: str | None = None, *, personal: bool = False) -> tuple[Root, bool]:
         """Open the root, making it when it is missing; returns it and whether it was made."""
         try:

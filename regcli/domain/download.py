@@ -8,7 +8,6 @@ from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import Version, resolve
 from regcli.errors import NotFoundError, RefusedError, UsageError
 from regcli.model import quote
-from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,14 +111,20 @@ class DownloadOptions:
         self.progress = progress
 
 
-def _place(context: Context, entries: Sequence[Entry], done: Downloaded, options: DownloadOptions) -> None:
+def _place(
+    context: Context,
+    entries: Sequence[Entry],
+    done: Downloaded,
+    options: DownloadOptions,
+    approve: Callable[[list[tuple[str, str, bool]]], None] | None = None,
+) -> None:
     from regcli.store.materialize import materialize
 
-    files = [entry for entry in entries if not entry[3] & REFERENCE]
     result = materialize(
         context.root.content,
-        files,
+        entries,
         done.path,
+        prune=approve,
         link_mode=options.link_mode,
         threads=options.threads,
         cache=options.cache,
@@ -129,6 +134,7 @@ def _place(context: Context, entries: Sequence[Entry], done: Downloaded, options
     done.written = result.written
     done.skipped = result.skipped
     done.bytes = result.bytes
+    done.removed = len(result.removed)
 
 
 def download(
@@ -163,24 +169,24 @@ def checkout(context: Context, text: str, directory: str, options: DownloadOptio
     Raises:
         RefusedError: files whose content is stored nowhere would be lost; nothing was changed.
     """
-    from regcli.store.materialize import remove_extra, survey
-
     version = resolve(context, text, action="download")
     entries = read_manifest(context, version.record)
     path = os.path.abspath(directory)
-    if path == os.path.abspath(os.sep) or context.root.path == path or context.root.path.startswith(path + os.sep):
-        raise UsageError(f"{path} holds the root itself; check out somewhere else")
-    found = survey(context.root.content, entries, path)
-    if found.unknown and not force:
-        shown = ", ".join(quote(name) for name in found.unknown[:3])
-        more = f" and {len(found.unknown) - 3} more" if len(found.unknown) > 3 else ""
-        raise RefusedError(
-            f"{path} has local changes that are stored nowhere: {shown}{more}",
-            hint="log them first, or give --force to lose them",
-        )
+    if path in (os.path.abspath(os.sep), context.root.path):
+        raise UsageError(f"{path} cannot become a version; check out somewhere else")
+
+    def approve(changes: list[tuple[str, str, bool]]) -> None:
+        lost = [name for name, _, stored in changes if not stored]
+        if lost and not force:
+            shown = ", ".join(quote(name) for name in lost[:3])
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            raise RefusedError(
+                f"{path} has local changes that are stored nowhere: {shown}{more}",
+                hint="log them first, or give --force to lose them",
+            )
+
     done = Downloaded(version, path)
-    done.removed = remove_extra(path, found.extra)
-    _place(context, entries, done, options)
+    _place(context, entries, done, options, approve)
     return done
 
 

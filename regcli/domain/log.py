@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain import runs
 from regcli.domain.aliasing import alias_operations, moved_from
-from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate
+from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate, require_free
 from regcli.domain.resolving import Version, resolve, source_of
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError, UsageError
 from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, quote
@@ -122,13 +122,15 @@ def _source_ref(context: Context, text: str) -> CollectionRef:
     return ref
 
 
+def _missing_type() -> UsageError:
+    return UsageError("the type of a new artifact is missing", hint="say what it is, as in `--type dataset` or `--type model`")
+
+
 def _check_type(collection: Collection, wanted: TypeName | None) -> str:
     state = collection.state
     if not collection.exists:
         if wanted is None:
-            raise UsageError(
-                "the type of a new artifact is missing", hint="say what it is, as in `--type dataset` or `--type model`"
-            )
+            raise _missing_type()
         return str(wanted)
     if state["kind"] != SOURCE:
         raise ConflictError(
@@ -213,6 +215,8 @@ def log_version(context: Context, request: LogRequest) -> Logged:
     if not request.dry_run:
         context.make_root()
     ref = _source_ref(context, request.name)
+    if request.dry_run and not context.has_root:
+        return _first_dry_run(context, request, ref)
     collection = locate(context, ref)
     type_name = _check_type(collection, request.type)
     inputs = [source_of(context, resolve(context, text, action="use")) for text in request.inputs]
@@ -245,6 +249,17 @@ def log_version(context: Context, request: LogRequest) -> Logged:
 
 def _describe(ref: CollectionRef, entries: Sequence[Entry], algorithm: str) -> Logged:
     return Logged(str(ref), manifest_digest(entries, algorithm), sum(entry[2] for entry in entries), len(entries))
+
+
+def _first_dry_run(context: Context, request: LogRequest, ref: CollectionRef) -> Logged:
+    """Say what the first log of all would make, without making the root."""
+    if request.type is None:
+        raise _missing_type()
+    entries, taken = _collect(context, None, request)
+    logged = _describe(ref, entries, request.algorithm)
+    logged.created = True
+    logged.skipped_links = taken.skipped_links
+    return logged
 
 
 def _dry_run(context: Context, request: LogRequest, collection: Collection, ref: CollectionRef) -> Logged:
@@ -315,6 +330,7 @@ def _commit(
         logged.created = True
         done = []
         if not now.exists:
+            require_free(context, now)
             done.append(_creation(ref, shown, type_name))
         for item in inputs:
             backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)

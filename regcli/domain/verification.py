@@ -78,7 +78,7 @@ def verify_directory(context: Context, text: str, directory: str) -> Report:
     Raises:
         NotFoundError: no such version or directory.
     """
-    from regcli.store.materialize import compare_directory
+    from regcli.store.compare import compare_directory
 
     version = resolve(context, text)
     path = os.path.abspath(directory)
@@ -89,7 +89,7 @@ def verify_directory(context: Context, text: str, directory: str) -> Report:
     report.versions = 1
     report.files = len(entries)
     report.bytes = sum(entry[2] for entry in entries)
-    for kind, where, message in compare_directory([e for e in entries if not e[3] & REFERENCE], path):
+    for kind, where, message in compare_directory(context.root.content, entries, path):
         report.problems.append(Problem(kind, where, message, version.ref))
     return report
 
@@ -126,9 +126,9 @@ def _check_content(
         except RegcliError as error:
             report.problems.append(Problem("corrupt", record["manifest"], error.message, ref, record["manifest"]))
             continue
-        for path, digest, _, flags, _ in entries:
+        for name, blob, _, flags, _ in entries:
             if not flags & REFERENCE:
-                wanted.setdefault(digest, (ref, path))
+                wanted.setdefault(blob, (ref, name))
     known = {problem.digest for problem in report.problems}
     present = content.have(wanted)
     damaged: set[str] = set()
