@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from shells import COMMANDS, Shell
 
 from regcli.cli.command_tree import read_tree
 from regcli.cli.completion import SCRIPTS
 from regcli.cli.completion_scripts import make_scripts
+from tests.cli.shells import COMMANDS, Shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Result
+    from tests.conftest import Result
 
     Invoke = Callable[..., Result]
 

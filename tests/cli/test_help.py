@@ -17,7 +17,7 @@ from regcli.cli.topics import list_topics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Result
+    from tests.conftest import Result
 
     Invoke = Callable[..., Result]
 
