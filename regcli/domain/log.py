@@ -6,12 +6,12 @@ from regcli.domain import runs
 from regcli.domain.aliasing import alias_operations, moved_from
 from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate, require_free
 from regcli.domain.resolving import Version, resolve, source_of
-from regcli.errors import ConflictError, NotFoundError, TypeMismatchError, UsageError
+from regcli.errors import ConflictError, NotFoundError, SourceChangedError, TypeMismatchError, UsageError
 from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, quote
 from regcli.store import backrefs
 from regcli.store.files import random_hex
 from regcli.store.layout import project_path
-from regcli.store.manifest import encode_manifest, manifest_digest
+from regcli.store.manifest import REFERENCE, InvalidPathError, encode_manifest, manifest_digest, problem_in_paths
 from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from regcli.domain.context import Context
     from regcli.model import Alias, Tag, TypeName
-    from regcli.store.chain import Snapshot
     from regcli.store.batch import Batch
+    from regcli.store.chain import Snapshot
     from regcli.store.ingest import Ingested, Source
     from regcli.store.manifest import Entry
     from regcli.store.statcache import StatCache
@@ -43,18 +43,22 @@ class LogRequest:
         base, remove: start from this version's files, without these paths.
         ttl: seconds, None for never, or `inherit`.
         links: registry collections to publish into afterwards.
+        contents: digest -> bytes of small files that `entries` name and that only memory has.
+        expected: path -> digest that a file among `sources` had when it was added.
+        history_step: the step of the run's metrics that the version was logged at. parent: id of the version it began from.
     """
 
     __slots__ = (
-        "algorithm", "aliases", "base", "cache", "description", "dry_run", "entries", "follow", "inputs", "link_mode", "links",
-        "metadata", "metrics", "name", "new_version", "progress", "rehash", "remove", "run", "sources", "tags", "ttl", "type",
+        "algorithm", "aliases", "base", "cache", "contents", "description", "dry_run", "entries", "expected", "follow",
+        "history_step", "inputs", "link_mode", "links", "metadata", "metrics", "name", "new_version", "parent", "progress",
+        "rehash", "remove", "run", "sources", "tags", "ttl", "type",
     )  # fmt: skip
 
     def __init__(self, name: str, type: TypeName | None = None) -> None:  # noqa: A002 - the field's own word
         """Start a request with nothing in it."""
         self.name = name
         self.type = type
-        self.sources: Sequence[Source] = ()
+        self.sources: Sequence[Source | tuple[str, str]] = ()
         self.entries: Sequence[Entry] = ()
         self.aliases: Sequence[Alias] = ()
         self.tags: Sequence[Tag] = ()
@@ -75,6 +79,10 @@ class LogRequest:
         self.algorithm = XXH128
         self.cache: StatCache | None = None
         self.progress: Callable[[int, int], None] | None = None
+        self.contents: dict[bytes, bytes] = {}
+        self.expected: dict[str, str] = {}
+        self.history_step: int | None = None
+        self.parent: str | None = None
 
 
 class Logged:
@@ -184,9 +192,11 @@ def _collect(context: Context, batch: Batch | None, request: LogRequest) -> tupl
         store_root=context.root_path,
     )
     entries = taken.entries
-    if request.base is None and not request.entries:
+    if request.base is None and not request.entries and not request.expected:
         return entries, taken
     added = {entry[0]: entry for entry in entries}
+    _check_expected(request, added)
+    _take_given(context, batch, request)
     for entry in request.entries:
         if entry[0] in added and added[entry[0]][1] != entry[1]:
             raise UsageError(
@@ -198,7 +208,35 @@ def _collect(context: Context, batch: Batch | None, request: LogRequest) -> tupl
         from regcli.domain.manifests import read_manifest
 
         base = read_manifest(context, resolve(context, request.base, action="download").record)
-    return _merge(base, request.remove, list(added.values())), taken
+    merged = _merge(base, request.remove, list(added.values()))
+    problem = problem_in_paths([entry[0] for entry in merged]) if merged else None
+    if problem is not None:
+        raise InvalidPathError(problem, hint="rename one of them")
+    return merged, taken
+
+
+def _check_expected(request: LogRequest, found: dict[str, Entry]) -> None:
+    for path, digest in request.expected.items():
+        if found[path][1] != digest:
+            raise SourceChangedError(
+                f"the file of {quote(path)} changed since it was added",
+                hint="add it again, or let it be copied when it is added",
+            )
+
+
+def _take_given(context: Context, batch: Batch | None, request: LogRequest) -> None:
+    """Stage what only memory has; what else the given entries name must be in the store."""
+    if batch is None:
+        return
+    for digest, data in request.contents.items():
+        batch.put_small(digest, data)
+    wanted = {entry[1]: entry[0] for entry in request.entries if not entry[3] & REFERENCE}
+    kept = {digest.hex() for digest in request.contents}
+    missing = wanted.keys() - kept - context.root.content.have(wanted.keys() - kept)
+    if missing:
+        raise NotFoundError(
+            f"the content of {quote(wanted[min(missing)])} is no longer in the store", hint="add the file again, then log it"
+        )
 
 
 def log_version(context: Context, request: LogRequest) -> Logged:
@@ -331,7 +369,7 @@ def _commit(
         done = []
         if not now.exists:
             require_free(context, now)
-            done.append(_creation(ref, shown, type_name))
+            done.append(creation(ref, shown, type_name))
         for item in inputs:
             backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)
         record = _record(context, request, logged, artifact_id, published, inputs, run_name)
@@ -350,7 +388,8 @@ def _commit(
     logged.seq = change.seq
 
 
-def _creation(ref: CollectionRef, shown: tuple[str, str], type_name: str) -> Operation:
+def creation(ref: CollectionRef, shown: tuple[str, str], type_name: str) -> Operation:
+    """Return the operation that makes a source collection."""
     return {
         "op": "create",
         "id": random_hex(16),
@@ -404,7 +443,9 @@ def _record(
     run_name: str | None,
 ) -> dict[str, Any]:
     now = context.now()
+    further = {"history_step": request.history_step, "parent": request.parent}
     return {
+        **{key: value for key, value in further.items() if value is not None},
         "id": artifact_id,
         "digest": logged.digest,
         "algorithm": request.algorithm,
