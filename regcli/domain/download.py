@@ -158,8 +158,17 @@ def download(
     chosen = choose_entries(entries, prefix=prefix, include=include, exclude=exclude)
     if entries and not chosen:
         raise NotFoundError(f"no file of {quote(version.ref)} matches", hint=f"`regcli files {version.ref}` lists them")
-    done = Downloaded(version, os.path.abspath(directory if directory is not None else default_directory(version)))
-    _place(context, chosen, done, options)
+    return download_version(
+        context, version, chosen, directory if directory is not None else default_directory(version), options
+    )
+
+
+def download_version(
+    context: Context, version: Version, entries: Sequence[Entry], directory: str, options: DownloadOptions
+) -> Downloaded:
+    """Write these entries of a version, which was resolved already, into a directory. Raises as `download` does."""
+    done = Downloaded(version, os.path.abspath(directory))
+    _place(context, entries, done, options)
     return done
 
 
