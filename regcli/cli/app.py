@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
         code = _run(session, list(argv))
         _flush()
     except BaseException as error:  # noqa: BLE001 - the one funnel
-        code = _report(session, argv, error)
+        code = report(session, argv, error)
     _report_warnings(session)
     return code
 
@@ -79,7 +79,7 @@ def _flush() -> None:
             raise StorageError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}") from error
 
 
-def _report(session: Session, argv: Sequence[str], error: BaseException) -> int:
+def report(session: Session, argv: Sequence[str], error: BaseException) -> int:
     """Print a failure and return its exit code."""
     if isinstance(error, BrokenPipeError) and error.filename is None:
         # The reader (`| head`) has seen enough. That is no failure: pipelines under `set -o pipefail` must not break.

@@ -150,8 +150,29 @@ def _complete(rest: list[str]) -> int | None:
     return 0
 
 
+def _completion(rest: list[str]) -> int | None:
+    # Shells run this at their start: `source <(regcli completion bash)`.
+    from regcli.cli.completion import SCRIPTS, read_script
+    from regcli.errors import RegcliError
+
+    if len(rest) != 1 or rest[0] not in SCRIPTS:
+        return None
+    try:
+        return answer(read_script(rest[0]))
+    except RegcliError:
+        return None
+
+
+def _log(rest: list[str]) -> int | None:
+    from regcli.cli.fastlog import log
+
+    return log(rest)
+
+
 _LANES: dict[str, Callable[[list[str]], int | None]] = {
     "--version": _version,
     "__complete": _complete,
+    "log": _log,
+    "completion": _completion,
     "resolve": _resolve,
 }

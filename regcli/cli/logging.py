@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from regcli.errors import UsageError
+from regcli.model import Alias, Tag, TypeName
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
+    from regcli.cli.context import Session
     from regcli.cli.settings import Settings
     from regcli.domain.context import Context
     from regcli.domain.log import Logged, LogRequest
-    from regcli.model import Alias, Tag, TypeName
 
 
 class LogOptions:
@@ -28,21 +29,21 @@ class LogOptions:
         *,
         paths: list[str],
         name: str,
-        type: TypeName | None = None,  # noqa: A002 - the option's own word
-        aliases: list[Alias],
-        tags: list[Tag],
+        type: str | None = None,  # noqa: A002 - the option's own word
+        aliases: Sequence[str] = (),
+        tags: Sequence[str] = (),
         description: str | None = None,
-        meta: list[str],
+        meta: Sequence[str] = (),
         meta_file: str | None = None,
-        metrics: list[str],
+        metrics: Sequence[str] = (),
         at: str | None = None,
-        exclude: list[str],
-        inputs: list[str],
+        exclude: Sequence[str] = (),
+        inputs: Sequence[str] = (),
         run: str | None = None,
         ttl: str = "inherit",
-        links: list[str],
+        links: Sequence[str] = (),
         base: str | None = None,
-        remove: list[str],
+        remove: Sequence[str] = (),
         link_mode: str = "copy",
         follow: bool = False,
         rehash: bool = False,
@@ -131,6 +132,19 @@ def _notes(outcome: Logged, *, dry_run: bool) -> list[str]:
     return notes
 
 
+def perform_log(session: Session, options: LogOptions) -> None:
+    """Log what the options say, and print what came of it."""
+    from regcli.cli.output import human_count, human_size
+    from regcli.cli.progress import progress
+
+    with progress(session, "logging") as update:
+        logged = run_log(session.context, session.settings, options, update)
+    for text in logged.notes:
+        session.note(text)
+    session.note(f"{human_count(logged.outcome.file_count, 'file')}, {human_size(logged.outcome.size)}")
+    session.emit(logged.document(session.context) if session.is_json else {}, [logged.line])
+
+
 def run_log(
     context: Context, settings: Settings, options: LogOptions, update: Callable[[int, int], None] | None = None
 ) -> LogOutcome:
@@ -171,10 +185,10 @@ def _request(options: LogOptions) -> LogRequest:
     from regcli.domain.log import LogRequest
     from regcli.store.ingest import Source
 
-    request = LogRequest(options.name, options.type)
+    request = LogRequest(options.name, TypeName.parse(options.type) if options.type is not None else None)
     request.sources = [Source(path, options.at or "", options.exclude) for path in options.paths]
-    request.aliases = options.aliases
-    request.tags = options.tags
+    request.aliases = [Alias.parse(alias) for alias in options.aliases]
+    request.tags = [Tag.parse(tag) for tag in options.tags]
     request.description = options.description
     if options.meta_file is not None or options.meta:
         from regcli.domain.metadata import check_metadata, parse_pairs, read_metadata_file

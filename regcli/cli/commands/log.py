@@ -7,9 +7,6 @@ from typing import Annotated, Literal
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import human_count, human_size
-from regcli.cli.progress import progress
-from regcli.model import Alias, Tag, TypeName
 
 app = typer.Typer()
 
@@ -74,19 +71,13 @@ def log(
         regcli log data/ -n zoo -t dataset --link dataset/zoo --input zoo_raw:v3
         regcli log labels.csv -n zoo --base zoo:latest --remove old_labels.csv
     """
-    session = session_of(ctx)
-    from regcli.cli.logging import LogOptions, run_log
+    from regcli.cli.logging import LogOptions, perform_log
 
     options = LogOptions(
-        paths=paths or [], name=name, type=TypeName.parse(type_) if type_ is not None else None,
-        aliases=[Alias.parse(alias) for alias in aliases or ()], tags=[Tag.parse(tag) for tag in tags or ()],
+        paths=paths or [], name=name, type=type_,
+        aliases=aliases or [], tags=tags or [],
         description=description, meta=meta or [], meta_file=meta_file, metrics=metrics or [], at=at, exclude=exclude or [],
         inputs=inputs or [], run=run, ttl=ttl, links=links or [], base=base, remove=remove or [], link_mode=link_mode,
         follow=follow, rehash=rehash, new_version=new_version, dry_run=dry_run,
     )  # fmt: skip
-    with progress(session, "logging") as update:
-        logged = run_log(session.context, session.settings, options, update)
-    for text in logged.notes:
-        session.note(text)
-    session.note(f"{human_count(logged.outcome.file_count, 'file')}, {human_size(logged.outcome.size)}")
-    session.emit(logged.document(session.context), [logged.line])
+    perform_log(session_of(ctx), options)
