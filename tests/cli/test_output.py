@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +20,7 @@ from regcli.cli.output import (
     tree,
 )
 from regcli.cli.render import draw
+from tests.cli.terminal import on_terminal
 
 if TYPE_CHECKING:
     from regcli.cli.output import Definitions, Table
@@ -185,46 +182,19 @@ def test_times_that_are_none_are_shown_as_they_are() -> None:
     assert When("not a time").age(NOW) == "not a time"
 
 
-def on_terminal(*arguments: str, environment: dict[str, str] | None = None) -> str:
-    """Run the program on a pseudo-terminal and return all it shows."""
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "regcli", *arguments],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": "/nonexistent",
-            "LANG": "C.UTF-8",
-            "TERM": "xterm-256color",
-            **(environment or {}),
-        },
-    )
-    os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            data = os.read(controller, 65536)
-        except OSError:  # Linux ends a pseudo-terminal so
-            break
-        if not data:
-            break
-        shown += data
-    process.wait()
-    os.close(controller)
-    return shown.decode().replace("\r\n", "\n")
+def shown_by(*arguments: str, environment: dict[str, str] | None = None) -> str:
+    return on_terminal("-m", "regcli", *arguments, environment=environment)
 
 
 def test_on_a_terminal_tables_have_titles_and_help_has_bold_headings() -> None:
-    assert "Topic" in on_terminal("help")
-    assert "references" in on_terminal("help")
-    assert "\x1b[1mExamples:\x1b[0m" in on_terminal("help", "--help")
-    assert "\x1b[1;31merror:\x1b[0m" in on_terminal("help", "nope")
+    assert "Topic" in shown_by("help")
+    assert "references" in shown_by("help")
+    assert "\x1b[1mExamples:\x1b[0m" in shown_by("help", "--help")
+    assert "\x1b[1;31merror:\x1b[0m" in shown_by("help", "nope")
 
 
 def test_on_a_terminal_json_is_indented() -> None:
-    assert '\n  "version"' in on_terminal("--version", "--json")
+    assert '\n  "version"' in shown_by("--version", "--json")
 
 
 @pytest.mark.parametrize(
@@ -233,4 +203,4 @@ def test_on_a_terminal_json_is_indented() -> None:
 )
 def test_colour_can_be_switched_off(arguments: list[str], environment: dict[str, str]) -> None:
     for command in (["help"], ["help", "--help"], ["help", "nope"]):
-        assert "\x1b" not in on_terminal(*arguments, *command, environment=environment)
+        assert "\x1b" not in shown_by(*arguments, *command, environment=environment)

@@ -95,13 +95,16 @@ def test_a_deleted_working_directory_is_no_obstacle(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_user_data_path_is_what_platformdirs_says(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "XDG_DATA_HOME"):
+def test_paths_are_what_platformdirs_says(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {**environment, **{f"XDG_CACHE_{name[-4:]}": value for name, value in environment.items() if name[0] == "X"}}
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     expected = platformdirs.user_data_dir("regcli", appauthor=False)
     assert os.path.normpath(settings.user_data_path(environment)) == os.path.normpath(expected)
+    expected = platformdirs.user_cache_dir("regcli", appauthor=False)
+    assert os.path.normpath(settings.user_cache_path(environment)) == os.path.normpath(expected)
 
 
 def test_project_option_wins_over_the_variable() -> None:

@@ -73,6 +73,7 @@ FAST = [
     ["resolve", "zoo", "--digest", "-q"],
     ["__complete", "ref", "model/Zoo:"],
     ["__complete", "registry", ""],
+    ["completion", "bash"],
 ]
 
 
