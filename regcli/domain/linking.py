@@ -8,7 +8,15 @@ from regcli.domain.collections import LINK, Collection, is_live, locate
 from regcli.domain.registries import find_registry
 from regcli.domain.resolving import Version, resolve, select, source_of
 from regcli.domain.settings import is_personal, root_settings
-from regcli.errors import ConflictError, NotFoundError, RefusedError, TypeMismatchError, TypeNotAcceptedError, UsageError
+from regcli.errors import (
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    RegcliError,
+    TypeMismatchError,
+    TypeNotAcceptedError,
+    UsageError,
+)
 from regcli.model import ArtifactName, CollectionRef, parse_collection, parse_reference, quote
 from regcli.store import backrefs
 from regcli.store.files import random_hex
@@ -153,7 +161,11 @@ def link_version(
         settings_seq = target.registry.snapshot.seq if target.registry is not None else None
         change = context.transact(target.chain, check, reason=reason, settings_seq=settings_seq)
         if created and target.registry is not None:
-            _clear_ttl(context, source)
+            try:
+                _clear_ttl(context, source)
+            except RegcliError as error:
+                # The link is made. A linked version never expires, whatever its TTL says; `unlink` clears it then.
+                context.warnings.append(f"the TTL of {source.ref} was not cleared: {error.message}")
     after = Collection(target.base, target.chain, change.snapshot, target.registry)
     record = change.snapshot.records.get(index) or {}
     return Linked(Version(after, index, record), moved_from(after, done), change.seq, created=created)

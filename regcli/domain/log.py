@@ -6,7 +6,7 @@ from regcli.domain import runs
 from regcli.domain.aliasing import alias_operations, moved_from
 from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate, require_free
 from regcli.domain.resolving import Version, resolve, source_of
-from regcli.errors import ConflictError, NotFoundError, SourceChangedError, TypeMismatchError, UsageError
+from regcli.errors import ConflictError, NotFoundError, RegcliError, SourceChangedError, TypeMismatchError, UsageError
 from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, quote
 from regcli.store import backrefs
 from regcli.store.files import random_hex
@@ -248,7 +248,7 @@ def log_version(context: Context, request: LogRequest) -> Logged:
         TypeMismatchError: the collection has another type. UsageError: a source cannot be logged.
         StorageError: disk full or unreadable; nothing was changed.
     """
-    from regcli.domain.linking import check_link, link_version
+    from regcli.domain.linking import check_link
 
     if not request.dry_run:
         context.make_root()
@@ -273,16 +273,26 @@ def log_version(context: Context, request: LogRequest) -> Logged:
         _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
         for path in taken.remove_sources():
             context.warnings.append(f"{path} changed while it was logged and was not removed")
-    if request.run is not None and logged.version is not None:
+    if logged.version is not None:
+        try:
+            _follow_up(context, request, logged, logged.version, inputs)
+        except RegcliError as error:
+            error.message = f"{quote(logged.ref)} was logged, but what follows was not done: {error.message}"
+            raise
+    return logged
+
+
+def _follow_up(context: Context, request: LogRequest, logged: Logged, version: Version, inputs: Sequence[Version]) -> None:
+    """Record the edges of the run and publish the links: transactions of other logs."""
+    from regcli.domain.linking import link_version
+
+    if request.run is not None:
         chain, _ = runs.ensure_run(context, request.run)
         for item in inputs:
             runs.record_use(context, chain, item)
-        runs.record_output(context, chain, logged.version)
+        runs.record_output(context, chain, version)
     for target in request.links:
-        if logged.version is not None:
-            link = link_version(context, logged.version.ref, target, aliases=())
-            logged.linked.append(link.version.ref)
-    return logged
+        logged.linked.append(link_version(context, version.ref, target, aliases=()).version.ref)
 
 
 def _describe(ref: CollectionRef, entries: Sequence[Entry], algorithm: str) -> Logged:

@@ -157,11 +157,16 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     """
     report = Report()
     versions: dict[str, dict[str, Any]] = {}
+    damaged = False
     for chain, collection_base, registry_base in _chains(context):
         if progress is not None:
             progress(chain.base)
         snapshot = _check_chain(report, chain)
-        if snapshot is None or collection_base is None:
+        if snapshot is None:
+            damaged = True
+            continue
+        _check_markers(context, report, snapshot, chain)
+        if collection_base is None:
             continue
         state = snapshot.state
         owner = os.path.basename(registry_base) if registry_base else f"{state['entity']}/{state['project']}"
@@ -169,8 +174,9 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
             if record["state"] == PURGED or (state["kind"] == LINK and not is_live(record)):
                 continue
             versions[f"{owner}/{state['name']}:v{index}"] = record
-            if state["kind"] == LINK and is_live(record):
-                _check_backref(context, report, chain, index, record)
+    if not damaged:
+        # What something points from was written again above; what is damaged still points from nowhere.
+        backrefs.remove_damaged(context.root.path)
     _check_content(context, report, versions, quick=quick, everything=True)
     _check_foreign(context, report)
     return report
@@ -265,46 +271,51 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
         document = jsontext.unseal(files.read_document(f"{chain.base}/head.json"))
     except (OSError, RegcliError):
         document = None
-    if document is None:
+    if document is None or document.get("root") != chain.root_id or document.get("place") != chain.place:
         if snapshot.seq:
-            chain.write_head(snapshot)
+            chain.refresh_head(snapshot)
         return
-    if document.get("seq", 0) > snapshot.seq:
+    seq = document.get("seq", 0)
+    if seq > snapshot.seq and not os.path.lexists(chain.commit_path(seq)):
         problems.append(
-            Problem(
-                "history",
-                f"{chain.log}",
-                f"{chain.log} ends at {snapshot.seq}, but commit {document['seq']} existed: it was removed",
-            )
+            Problem("history", chain.log, f"{chain.log} ends at {snapshot.seq}, but commit {seq} existed: it was removed")
         )
         return
-    at_head = snapshot if document.get("seq") == snapshot.seq else chain.replay(document.get("seq"))
+    # Others may be writing: compare at the very commit that the head is about.
+    at_head = snapshot if seq == snapshot.seq else chain.replay(seq)
     if document.get("chain") != at_head.chain or document.get("state") != at_head.state:
         problems.append(Problem("index", f"{chain.base}/head.json", f"{chain.base}/head.json does not say what the log says"))
-        chain.write_head(snapshot)
+        chain.refresh_head(snapshot)
         return
     claimed = chain.read()
-    for index, record in snapshot.records.ascending():
+    truth = at_head if claimed.seq == at_head.seq else chain.replay(claimed.seq)
+    for index, record in truth.records.ascending():
         if claimed.records.get(index) != record:
-            problems.append(
-                Problem(
-                    "index", f"{chain.base}/pages", f"the index of {chain.base} does not say what the log says about v{index}"
-                )
-            )
-            chain.write_head(snapshot)
+            where = f"{chain.base}/pages"
+            words = f"the index of {chain.base} does not say what the log says about v{index}"
+            problems.append(Problem("index", where, words))
+            chain.refresh_head(snapshot)
             return
+    if claimed.records.damaged:
+        chain.refresh_head(claimed)
 
 
-def _check_backref(context: Context, report: Report, chain: Chain, index: int, record: dict[str, Any]) -> None:
-    """A link without its marker would not be seen by a deletion of its source; write the marker again."""
-    place = chain.base[len(context.root.path) + 1 :]
-    known = backrefs.read_backrefs(context.root.path, record["id"], backrefs.LINK)
-    if (backrefs.LINK, place, index) in known:
-        return
-    try:
-        backrefs.add_backref(context.root.path, record["id"], backrefs.LINK, place, index)
-    except RegcliError as error:
-        report.problems.append(Problem("index", f"backrefs of {record['id']}", error.message))
+def _check_markers(context: Context, report: Report, snapshot: Any, chain: Chain) -> None:
+    """A pointer without its marker would not be seen by a deletion of what it points to; write the marker again."""
+    wanted: list[tuple[str, str, int]] = [(used["id"], backrefs.USE, 0) for used in snapshot.state.get("used", ())]
+    for index, record in snapshot.records.ascending():
+        if snapshot.state["kind"] == LINK:
+            if is_live(record):
+                wanted.append((record["id"], backrefs.LINK, index))
+        else:
+            wanted.extend((edge["id"], backrefs.INPUT, index) for edge in record["inputs"])
+    for artifact_id, kind, number in wanted:
+        if (kind, chain.place, number) in backrefs.read_backrefs(context.root.path, artifact_id, kind):
+            continue
+        try:
+            backrefs.add_backref(context.root.path, artifact_id, kind, chain.place, number)
+        except RegcliError as error:
+            report.problems.append(Problem("index", f"backrefs of {artifact_id}", error.message))
 
 
 def _check_foreign(context: Context, report: Report) -> None:

@@ -7,7 +7,9 @@ at least the pointers to it. One whose commit never came is harmless, since whoe
 
 from __future__ import annotations
 
-from regcli.errors import RegcliError
+import os
+
+from regcli.errors import IntegrityError, RegcliError
 from regcli.store import files, jsontext
 
 LINK = "link"
@@ -19,8 +21,14 @@ def _directory(root: str, artifact_id: str) -> str:
     return f"{root}/backrefs/{artifact_id[:2]}/{artifact_id}"
 
 
+def _marker_name(kind: str, place: str, number: int) -> str:
+    import xxhash
+
+    return f"{kind}-{xxhash.xxh3_128_hexdigest(place.encode())}-{number}.json"
+
+
 def add_backref(root: str, artifact_id: str, kind: str, place: str, number: int) -> None:
-    """Write the durable marker that version (or event) `number` at `place` points to the artifact.
+    """Write the durable marker that version (or event) `number` at `place` points to the artifact; a damaged one is replaced.
 
     Args:
         root: the root's path.
@@ -29,28 +37,79 @@ def add_backref(root: str, artifact_id: str, kind: str, place: str, number: int)
         place: directory of the pointing collection or run, relative to the root.
         number: the version there, or 0 for a run.
     """
-    import xxhash
-
     directory = _directory(root, artifact_id)
-    path = f"{directory}/{kind}-{xxhash.xxh3_128_hexdigest(place.encode())}-{number}.json"
+    path = f"{directory}/{_marker_name(kind, place, number)}"
+    data = jsontext.dumps({"kind": kind, "place": place, "number": number}).encode() + b"\n"
     try:
         files.make_directories(directory)
     except OSError as error:
         raise files.explain(error, f"cannot make {directory}") from error
-    files.create_exclusive(path, jsontext.dumps({"kind": kind, "place": place, "number": number}).encode() + b"\n")
+    if files.create_exclusive(path, data):
+        return
+    try:
+        if read_marker(path, kind, place, number):
+            # Its writer may have been killed before the name was durable.
+            files.fsync_recent(directory)
+        else:
+            files.remove_obstacle(path)
+            files.replace_file(path, data, mode=0o444, durable=True)
+    except OSError as error:
+        raise files.explain(error, f"cannot write {path}") from error
 
 
-def read_backrefs(root: str, artifact_id: str, kind: str | None = None) -> list[tuple[str, str, int]]:
-    """Return (kind, place, number) of every marker, sorted; damaged ones are left out (`verify` names them)."""
+def read_marker(path: str, kind: str, place: str, number: int) -> bool:
+    """Tell whether a marker is there and says exactly this."""
+    return _parse(path) == (kind, place, number)
+
+
+def _parse(path: str) -> tuple[str, str, int] | None:
+    """Return what a marker says; None when it is damaged, or another marker under this name."""
+    try:
+        document = jsontext.loads(files.read_document(path, 65536), path)
+        kind, place, number = str(document["kind"]), str(document["place"]), int(document["number"])
+    except (RegcliError, OSError, KeyError, TypeError, ValueError):
+        return None
+    return (kind, place, number) if path.endswith(f"/{_marker_name(kind, place, number)}") else None
+
+
+def read_backrefs(root: str, artifact_id: str, kind: str | None = None, *, strict: bool = False) -> list[tuple[str, str, int]]:
+    """Return (kind, place, number) of every marker, sorted; damaged ones are left out (`verify` writes them again).
+
+    Args:
+        root: the root's path.
+        artifact_id: 32 hex digits.
+        kind: only markers of this kind.
+        strict: refuse to answer when a marker is damaged: for whoever is about to delete what is pointed to.
+
+    Raises:
+        IntegrityError: `strict`, and a marker cannot be read.
+    """
     directory = _directory(root, artifact_id)
     found = []
     for name in files.scan_names(directory):
         if name.startswith(".") or (kind is not None and not name.startswith(f"{kind}-")):
             continue
-        path = f"{directory}/{name}"
-        try:
-            document = jsontext.loads(files.read_document(path, 65536), path)
-            found.append((str(document["kind"]), str(document["place"]), int(document["number"])))
-        except (RegcliError, OSError, KeyError, TypeError, ValueError):
-            continue
+        marker = _parse(f"{directory}/{name}")
+        if marker is not None:
+            found.append(marker)
+        elif strict:
+            raise IntegrityError(f"{directory}/{name} is corrupt", hint="run `regcli verify`, which writes it again")
     return sorted(found)
+
+
+def remove_damaged(root: str) -> list[str]:
+    """Delete the markers that say nothing, after those that something points from were written again; returns their paths."""
+    removed = []
+    top = f"{root}/backrefs"
+    for prefix in files.scan_names(top):
+        for artifact_id in files.scan_names(f"{top}/{prefix}"):
+            for name in files.scan_names(f"{top}/{prefix}/{artifact_id}"):
+                path = f"{top}/{prefix}/{artifact_id}/{name}"
+                if not name.startswith(".") and _parse(path) is None:
+                    try:
+                        files.remove_obstacle(path)
+                        os.unlink(path)
+                    except OSError:
+                        pass
+                    removed.append(path)
+    return removed

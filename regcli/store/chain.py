@@ -310,7 +310,12 @@ class Chain:
                 "state": snapshot.state,
                 "records": snapshot.records.document(),
             }
-            files.replace_file(f"{self.base}/head.json", jsontext.seal(document))
+            path = f"{self.base}/head.json"
+            try:
+                files.replace_file(path, jsontext.seal(document))
+            except IsADirectoryError:
+                files.remove_obstacle(path)
+                files.replace_file(path, jsontext.seal(document))
             if unlisted:
                 snapshot.records.remove_pages(unlisted)
         except (OSError, ValueError, RegcliError):

@@ -259,6 +259,24 @@ def replace_file(path: str, data: bytes, *, mode: int = 0o666, durable: bool = F
         fsync_directory(os.path.dirname(path))
 
 
+def remove_obstacle(path: str) -> None:
+    """Make way for a derived file where something that is no file was put in its place: an empty directory or a tree.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    try:
+        os.rmdir(path)
+    except OSError:
+        # It is moved, not deleted: whatever lies in it is not ours.
+        os.rename(path, f"{path}.moved-{random_hex(4)}")
+
+
 class Lock:
     """A flock on a file of the store, shared or exclusive, held until `release` or process end.
 
