@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from regcli.errors import NotFoundError
+from regcli.errors import ConflictError, NotFoundError, RegcliError
 from regcli.model import ArtifactName, ProjectRef, quote
-from regcli.store import backrefs
+from regcli.store import backrefs, files
 from regcli.store.chain import Chain
 from regcli.store.files import random_hex
 from regcli.store.layout import encode_name, project_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from regcli.domain.context import Change, Context
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 RUNNING = "running"
 FINISHED = "finished"
+FAILED = "failed"
+CRASHED = "crashed"
 
 
 def empty_state() -> State:
@@ -37,6 +40,12 @@ def empty_state() -> State:
         "state": None,
         "used": [],
         "logged": [],
+        "title": None,
+        "group": None,
+        "tags": [],
+        "notes": None,
+        "process": None,
+        "history": None,
         "created_at": None,
         "created_by": None,
         "updated_at": None,
@@ -49,6 +58,7 @@ def reduce_run(state: State, records: Records, commit: dict[str, Any]) -> None: 
         name = op["op"]
         if name == "create":
             state.update({key: op[key] for key in ("id", "name", "entity", "project", "job_type", "config")})
+            state.update({key: op[key] for key in ("title", "group", "tags", "notes", "process") if key in op})
             state.update(state=RUNNING, created_at=commit["time"], created_by=commit["user"])
         elif name == "use":
             state["used"].append(op["after"])
@@ -108,6 +118,131 @@ def ensure_run(context: Context, text: str) -> tuple[Chain, str]:
         return [creation(project, name)] if snapshot.state["name"] is None else []
 
     return chain, run_ref(context.transact(chain, check).snapshot.state)
+
+
+def begin_run(
+    context: Context,
+    name: str,
+    *,
+    job_type: str | None = None,
+    config: dict[str, Any] | None = None,
+    title: str | None = None,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+    notes: str | None = None,
+    resume: bool | None = None,
+) -> tuple[Chain, Snapshot, bool]:
+    """Begin a run in the current project, as this process.
+
+    Args:
+        context: who runs it, and where.
+        name: its unique name in the project.
+        job_type: what kind of work it is.
+        config: its settings, JSON values.
+        title: how it is shown, the name by default.
+        group: name of the experiment that it is a part of.
+        tags: words to find it by.
+        notes: free text.
+        resume: True goes on with a run that must be there, False refuses one that is, None does either.
+
+    Returns:
+        Its log, its state, and whether it was there before.
+
+    Raises:
+        ConflictError: `resume` is False and there is one. NotFoundError: `resume` is True and there is none.
+    """
+    from regcli.domain.processes import describe_process
+
+    context.make_root()
+    name = ArtifactName.parse(name)
+    project = context.project
+    chain = run_chain(context, project, name)
+    process = describe_process(context.host)
+    existed = False
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        nonlocal existed
+        before = snapshot.state
+        existed = before["name"] is not None
+        if existed and resume is False:
+            raise ConflictError(f"run {quote(run_ref(before))} exists already", hint="choose another name")
+        if not existed and resume:
+            raise NotFoundError(f"there is no run {quote(f'{project}/{name}')} to go on with")
+        if existed:
+            return _changes(before, {
+                "state": RUNNING, "process": process, "config": {**before["config"], **(config or {})},
+                "job_type": job_type or before["job_type"], "notes": notes or before.get("notes"),
+            })  # fmt: skip
+        further = {"title": title, "group": group, "tags": list(tags), "notes": notes, "process": process}
+        return [{**creation(project, name, job_type, config), **further}]
+
+    snapshot = context.transact(chain, check).snapshot
+    return chain, snapshot, existed
+
+
+def _changes(state: State, after: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"op": "set", "field": field, "before": state.get(field), "after": value}
+        for field, value in after.items()
+        if state.get(field) != value
+    ]
+
+
+def update_run(context: Context, chain: Chain, fields: dict[str, Any]) -> Change:
+    """Set fields of a run (`state`, `config`, `summary`, `history`, …) in one transaction."""
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        return _changes(snapshot.state, fields)
+
+    return context.transact(chain, check)
+
+
+def run_state(context: Context, state: State) -> str:
+    """Return `running`, `finished`, `failed`, or `crashed` for a run whose process ended without saying so."""
+    from regcli.domain.processes import is_dead
+
+    said: str = state["state"]
+    return CRASHED if said == RUNNING and is_dead(state.get("process"), context.host) else said
+
+
+def list_runs(context: Context, project: ProjectRef) -> list[tuple[Chain, Snapshot]]:
+    """Return the runs of a project, newest first; a damaged one is skipped with a warning."""
+    base = f"{project_path(context.root.path, project.entity, project.project)}/runs"
+    found = []
+    for name in files.scan_names(base):
+        if name.startswith("."):
+            continue
+        chain = chain_of(context, f"{base}/{name}")
+        try:
+            snapshot = chain.read()
+        except RegcliError as error:
+            context.warnings.append(error.message)
+            continue
+        if snapshot.state["name"] is not None:
+            found.append((chain, snapshot))
+    return sorted(found, key=lambda item: str(item[1].state["created_at"]), reverse=True)
+
+
+def run_document(context: Context, state: State) -> dict[str, Any]:
+    """Return a run as JSON shows it."""
+    return {
+        "ref": run_ref(state),
+        "id": state["id"],
+        "name": state["name"],
+        "title": state.get("title") or state["name"],
+        "job_type": state["job_type"],
+        "group": state.get("group"),
+        "tags": state.get("tags") or [],
+        "notes": state.get("notes"),
+        "state": run_state(context, state),
+        "config": state["config"],
+        "summary": state["summary"],
+        "inputs": [item["ref"] for item in state["used"]],
+        "outputs": [item["ref"] for item in state["logged"]],
+        "created_at": state["created_at"],
+        "created_by": state["created_by"],
+        "updated_at": state["updated_at"],
+    }
 
 
 def edge(version: Version) -> dict[str, Any]:

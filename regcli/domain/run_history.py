@@ -1,0 +1,149 @@
+"""The metrics history of a run: one JSON object per line and step, appended beside the run's log (FORMAT.md 5.3).
+
+A line reaches the operating system before `append` returns, so a process that dies loses nothing that it logged; it reaches
+the disk every few seconds, when a version is logged and when the run ends. What a power cut leaves half written at the end
+is left out by readers and cut off by the next writer.
+"""
+
+from __future__ import annotations
+
+import os
+
+from regcli.errors import IntegrityError, UsageError
+from regcli.model import quote
+from regcli.store import files, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    Row = dict[str, Any]
+
+STEP = "_step"
+TIME = "_timestamp"
+RUNTIME = "_runtime"
+_FLUSH_SECONDS = 5.0
+MAX_LINE = 1 << 20
+_PENDING = 64 * 1024
+
+
+def history_path(run_base: str) -> str:
+    """Return the file of a run's metrics."""
+    return f"{run_base}/metrics.jsonl"
+
+
+class HistoryWriter:
+    """Appends rows to one run's history; opened by the process that runs it.
+
+    Attributes:
+        step: the step of the last row, or None before the first.
+        summary: the last value of every key.
+        rows: how many rows there are.
+    """
+
+    __slots__ = ("_clock", "_descriptor", "_flushed_at", "rows", "step", "summary")
+
+    def __init__(self, run_base: str, clock: Callable[[], float]) -> None:
+        """Open the history for appending; what earlier processes of the run wrote is kept.
+
+        Raises:
+            StorageError: the file cannot be opened.
+        """
+        path = history_path(run_base)
+        self._clock = clock
+        self.step: int | None = None
+        self.summary: Row = {}
+        self.rows = 0
+        whole = 0
+        for row, end in _scan(path):
+            self.step = row[STEP]
+            self.summary.update(row)
+            self.rows += 1
+            whole = end
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            if os.fstat(self._descriptor).st_size > whole:
+                os.ftruncate(self._descriptor, whole)
+            if whole == 0:
+                files.fsync_directory(run_base)
+        except OSError as error:
+            raise files.explain(error, f"cannot write {path}") from error
+        self._flushed_at = clock()
+
+    def append(self, row: Row) -> None:
+        """Append one row; its `_step` must be above the last.
+
+        Raises:
+            UsageError: it is too large, or its step is not. StorageError: it could not be written; nothing of it is kept.
+        """
+        step = row[STEP]
+        if self.step is not None and step <= self.step:
+            raise UsageError(f"step {step} is not after step {self.step}", hint="steps only grow")
+        data = jsontext.dumps(row).encode() + b"\n"
+        if len(data) > MAX_LINE:
+            raise UsageError(f"the metrics of step {step} take {len(data)} bytes, more than {MAX_LINE}")
+        before = os.fstat(self._descriptor).st_size
+        try:
+            files.write_all(self._descriptor, data)
+        except OSError as error:
+            os.ftruncate(self._descriptor, before)
+            raise files.explain(error, "cannot write the metrics of the run") from error
+        self.step = step
+        self.summary.update(row)
+        self.rows += 1
+        now = self._clock()
+        if now - self._flushed_at >= _FLUSH_SECONDS or now < self._flushed_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make everything durable.
+
+        Raises:
+            StorageError: it could not be.
+        """
+        try:
+            files.fsync_file(self._descriptor)
+        except OSError as error:
+            raise files.explain(error, "cannot flush the metrics of the run") from error
+        self._flushed_at = self._clock()
+
+    def close(self) -> None:
+        """Close the file; what was appended stays."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def read_history(run_base: str) -> Iterator[Row]:
+    """Yield the rows of a run, in the order of their steps; a row that is still being written is left out.
+
+    Raises:
+        IntegrityError: a row that is not the last is damaged.
+    """
+    for row, _ in _scan(history_path(run_base)):
+        yield row
+
+
+def _scan(path: str) -> Iterator[tuple[Row, int]]:
+    """Yield (row, offset after it)."""
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed below, a missing file is an empty history
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise files.explain(error, f"cannot read {path}") from error
+    with stream:
+        offset = 0
+        last: int | None = None
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            row = jsontext.loads(line, path)
+            if not isinstance(row, dict) or not isinstance(row.get(STEP), int) or (last is not None and row[STEP] <= last):
+                raise IntegrityError(
+                    f"{path} is corrupt at byte {offset - len(line)}: {quote(line[:40].decode('ascii', 'replace'))}"
+                )
+            last = row[STEP]
+            yield row, offset
