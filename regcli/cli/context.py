@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, cast
 
 from regcli.cli import settings as place
 from regcli.cli.output import Definitions, Table, escape, paint, plain_lines
 from regcli.errors import StorageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import IO, AnyStr, TextIO
+    from typing import IO, Any, AnyStr, TextIO
 
     import typer
 
@@ -197,7 +197,8 @@ class Session:
 
 def session_of(ctx: typer.Context) -> Session:
     """Return the session of the running command."""
-    return cast("Session", ctx.obj)
+    session: Session = ctx.obj
+    return session
 
 
 def terminal_width() -> int:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
-from threading import Lock
-from typing import TYPE_CHECKING
 
 from regcli.cli import settings
 from regcli.cli.output import escape, human_count
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rich.progress import Progress, TaskID
 
@@ -25,30 +23,32 @@ DELAY = 1.0
 _INTERVAL = 0.1
 
 
-@contextmanager
-def progress(
-    session: Session, label: str, total_files: int | None = None, total_bytes: int | None = None
-) -> Iterator[Callable[[int, int], None]]:
+class progress:  # noqa: N801 - used like a function, `with progress(session, "hashing") as update:`
     """Show the progress of the work in the `with` block.
+
+    The block gets `update(files, bytes)`, to be called with how much more was done; any thread may. A class of its own, since
+    `contextlib` would cost the fast commands more than the bar they do not show.
 
     Args:
         session: the running command; `--quiet`, `--json` and `--no-progress` show nothing.
         label: what is being done, such as `hashing`.
         total_files: how many files there are, if known.
         total_bytes: how many bytes there are, if known; without it there is no remaining time.
-
-    Yields:
-        `update(files, bytes)`: call it with how much more was done; any thread may.
     """
-    options = session.options
-    if options.quiet or options.json or not options.progress or not settings.is_terminal(sys.stderr):
-        yield _ignore
-        return
-    bar = _Bar(label, total_files, total_bytes, color=session.wants_color(sys.stderr))
-    try:
-        yield bar.update
-    finally:
-        bar.close()
+
+    __slots__ = ("_bar",)
+
+    def __init__(self, session: Session, label: str, total_files: int | None = None, total_bytes: int | None = None) -> None:
+        options = session.options
+        silent = options.quiet or options.json or not options.progress or not settings.is_terminal(sys.stderr)
+        self._bar = None if silent else _Bar(label, total_files, total_bytes, color=session.wants_color(sys.stderr))
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return _ignore if self._bar is None else self._bar.update
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _ignore(files: int, size: int) -> None:
@@ -59,6 +59,8 @@ class _Bar:
     """Counts, and draws once the work has lasted longer than `DELAY`."""
 
     def __init__(self, label: str, total_files: int | None, total_bytes: int | None, *, color: bool) -> None:
+        from threading import Lock
+
         self._label = escape(label)
         self._total_files = total_files
         self._total_bytes = total_bytes
