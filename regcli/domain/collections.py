@@ -2,13 +2,16 @@
 
 The state of a collection is what its commits add up to:
 `id, kind (source|link), name, entity, project, type, description, tags, next, latest, count, aliases, removed, …`;
-`aliases` maps the folded alias to `[alias as first written, version]`, without `latest`.
+`aliases` maps the folded alias to `[alias as first written, version]`, without `latest`. `ttl` is the default TTL of its
+versions: seconds, `none`, or null for the root's. `registry` is the id of the registry it was made in, `former` the folded
+names it had, and `redirect` (`{to, id}`) says that this directory's name was given to the collection in directory `to`.
 """
 
 from __future__ import annotations
 
-from regcli.domain.registries import Registry, find_registry, open_registry_directory, read_redirect
-from regcli.errors import IntegrityError, NotFoundError, RenamedError
+from regcli.domain import roles
+from regcli.domain.registries import Registry, apply_name, find_registry, follow_redirect, open_registry_directory
+from regcli.errors import ConflictError, IntegrityError, NotFoundError, RenamedError
 from regcli.model import CollectionRef, fold, quote
 from regcli.store import files
 from regcli.store.chain import Chain
@@ -53,6 +56,9 @@ def empty_state() -> State:
         "aliases": {},
         "ttl": None,
         "removed": False,
+        "registry": None,
+        "former": [],
+        "redirect": None,
     }
 
 
@@ -68,7 +74,15 @@ def _highest(records: Records, below: int) -> int | None:
     return None
 
 
-def _apply_create(state: State, op: dict[str, Any], commit: dict[str, Any]) -> None:
+def _bury(records: Records, time: str) -> None:
+    """Mark every version that is there as deleted: its collection was."""
+    for index, record in [pair for pair in records.descending() if is_live(pair[1])]:
+        records.put(index, {**record, "state": DELETED, "updated_at": time})
+
+
+def _apply_create(state: State, records: Records, op: dict[str, Any], commit: dict[str, Any]) -> None:
+    # A collection goes without a commit of its own when its registry does; its versions must not come back with the name.
+    _bury(records, commit["time"])
     fresh = empty_state()
     fresh.update(
         next=state["next"],  # numbers are never reused, not even by a collection that was removed and made again
@@ -76,7 +90,7 @@ def _apply_create(state: State, op: dict[str, Any], commit: dict[str, Any]) -> N
         created_by=commit["user"],
     )
     fresh.update({key: op[key] for key in ("id", "kind", "name", "type", "description", "tags")})
-    fresh.update({key: op[key] for key in ("entity", "project", "created_at", "created_by") if key in op})
+    fresh.update({key: op[key] for key in ("entity", "project", "created_at", "created_by", "registry") if key in op})
     state.clear()
     state.update(fresh)
 
@@ -127,7 +141,7 @@ def reduce_collection(state: State, records: Records, commit: dict[str, Any]) ->
     for op in commit["ops"]:
         name = op["op"]
         if name == "create":
-            _apply_create(state, op, commit)
+            _apply_create(state, records, op, commit)
         elif name in ("version", "link"):
             _apply_version(state, records, op)
         elif name == "alias":
@@ -141,9 +155,10 @@ def reduce_collection(state: State, records: Records, commit: dict[str, Any]) ->
             _apply_state(state, records, op, commit["time"])
         elif name in ("tags", "edit"):
             _apply_field(state, records, op, commit["time"])
-        elif name == "rename":
-            state["name"] = op["after"]
+        elif name in ("rename", "redirect"):
+            apply_name(state, op)
         elif name == "remove":
+            _bury(records, commit["time"])
             state["removed"] = True
             state["count"] = 0
             state["latest"] = None
@@ -177,8 +192,13 @@ class Collection:
 
     @property
     def exists(self) -> bool:
-        """Whether there is such a collection, and it was not removed."""
-        return self.snapshot.state["name"] is not None and not self.snapshot.state["removed"]
+        """Whether there is such a collection, and neither it nor its registry was removed."""
+        state = self.snapshot.state
+        if state["name"] is None or state["removed"]:
+            return False
+        if self.registry is None:
+            return True
+        return self.registry.exists and state["registry"] in (None, self.registry.state["id"])
 
     @property
     def name(self) -> str:
@@ -204,7 +224,7 @@ class Collection:
 
     def versions(self, *, deleted: bool = False) -> Iterator[tuple[int, Record]]:
         """Yield (index, record) of the versions that are there, newest first; `deleted` adds the deleted ones."""
-        if self.state["removed"] and not deleted:
+        if not self.exists and not deleted:
             return
         for index, record in self.snapshot.records.descending():
             if is_live(record) or deleted:
@@ -254,10 +274,11 @@ def owner_path(context: Context, ref: CollectionRef) -> tuple[str, Registry | No
     """Return the directory that holds a reference's collection, and the registry when it is one's.
 
     Raises:
-        NotFoundError: there is no such registry.
+        NotFoundError: there is no such registry. RoleError: the user has no access to it.
     """
     if ref.registry is not None:
         registry = find_registry(context, ref.registry)
+        roles.require(registry.state, context.user, "view")
         return registry.base, registry
     return project_path(context.root.path, ref.entity or "", ref.project or ""), None
 
@@ -269,19 +290,40 @@ def locate(context: Context, ref: CollectionRef) -> Collection:
     """
     owner, registry = owner_path(context, ref)
     collection = open_collection_directory(context, collection_path(owner, ref.name), registry)
-    if collection.snapshot.seq == 0:
-        target = read_redirect(collection.base)
-        if target is not None:
-            moved = open_collection_directory(context, f"{owner}/collections/{target}", registry)
-            if moved.exists and fold(moved.name) == fold(ref.name):
-                return moved
-            if moved.exists:
-                collection = moved
+    moved = redirected(context, collection)
+    if moved is not None:
+        if fold(moved.name) == fold(ref.name) or fold(ref.name) not in moved.state["former"]:
+            # The second: a rename that was cut short between its two commits, so that it has both names.
+            return moved
+        collection = moved
     if collection.exists and fold(collection.name) != fold(ref.name):
         raise RenamedError(
             f"collection {quote(ref.name)} was renamed to {quote(collection.name)}", hint=f"use {quote(collection.ref)}"
         )
     return collection
+
+
+def redirected(context: Context, collection: Collection) -> Collection | None:
+    """Return the collection that the name of this directory was given to by a rename, or None."""
+    target = None if collection.exists else follow_redirect(collection.chain.base, collection.state)
+    if target is None:
+        return None
+    owner = collection.base[: collection.base.rindex("/")]
+    moved = open_collection_directory(context, f"{owner}/{target}", collection.registry)
+    return moved if moved.exists and moved.state["id"] == collection.state["redirect"]["id"] else None
+
+
+def require_free(context: Context, collection: Collection) -> None:
+    """Refuse making a collection under a name that a rename has taken since it was looked up.
+
+    Raises:
+        ConflictError: it is another collection's now.
+    """
+    moved = redirected(context, collection)
+    if moved is not None:
+        raise ConflictError(
+            f"the name was taken: {quote(moved.ref)} was renamed to it at the same time", hint="look again, then decide"
+        )
 
 
 def find_collection(context: Context, ref: CollectionRef) -> Collection:

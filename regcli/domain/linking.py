@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.aliasing import alias_operations, moved_from
-from regcli.domain.collections import LINK, Collection, is_live, locate
+from regcli.domain.collections import LINK, Collection, is_live, locate, require_free
 from regcli.domain.registries import find_registry
 from regcli.domain.resolving import Version, resolve, select, source_of
 from regcli.domain.settings import is_personal, root_settings
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
+    from regcli.domain.registries import Registry
     from regcli.model import Alias
     from regcli.store.chain import Snapshot
 
@@ -149,9 +150,10 @@ def link_version(
             created = existing is None
             index = snapshot.state["next"] if existing is None else existing
             if not now.exists:
+                require_free(context, now)
                 if target.registry is not None:
                     roles.require(target.registry.state, context.user, "create-collection")
-                done.append(_creation(context, ref, state["type"]))
+                done.append(creation(context, ref, state["type"], target.registry))
             if created:
                 backrefs.add_backref(context.root.path, source.record["id"], backrefs.LINK, target.place, index)
                 done.append({"op": "link", "version": index, "record": _record(context, source)})
@@ -171,21 +173,26 @@ def link_version(
     return Linked(Version(after, index, record), moved_from(after, done), change.seq, created=created)
 
 
-def _creation(context: Context, ref: CollectionRef, type_name: str) -> Operation:
-    creation: Operation = {
+def creation(
+    context: Context, ref: CollectionRef, type_name: str, registry: Registry | None, description: str = ""
+) -> Operation:
+    """Return the operation that makes a link collection."""
+    op: Operation = {
         "op": "create",
         "id": random_hex(16),
         "kind": LINK,
         "name": str(ref.name),
         "type": type_name,
-        "description": "",
+        "description": description,
         "tags": [],
     }
-    if ref.registry is None:
+    if registry is not None:
+        op["registry"] = registry.state["id"]
+    else:
         from regcli.domain.log import shown_project
 
-        creation["entity"], creation["project"] = shown_project(context, ref)
-    return creation
+        op["entity"], op["project"] = shown_project(context, ref)
+    return op
 
 
 def _record(context: Context, source: Version) -> dict[str, Any]:
@@ -214,7 +221,7 @@ def _clear_ttl(context: Context, source: Version) -> None:
         record = snapshot.records.get(source.index)
         if record is None or record["ttl"] is None:
             return []
-        if record["ttl"] == "inherit" and root_settings(context).state["ttl"] is None:
+        if record["ttl"] == "inherit" and snapshot.state["ttl"] is None and root_settings(context).state["ttl"] is None:
             return []
         return [{"op": "edit", "version": source.index, "field": "ttl", "before": record["ttl"], "after": None}]
 

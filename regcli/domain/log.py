@@ -176,7 +176,7 @@ def _merge(base: Sequence[Entry], remove: Sequence[str], added: Sequence[Entry])
     return sorted(merged.values(), key=lambda entry: entry[0].encode())
 
 
-def _collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple[list[Entry], Ingested]:
+def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple[list[Entry], Ingested]:
     """Store the files (or only hash them, without a batch); returns the version's entries, sorted by path."""
     from regcli.store.ingest import ingest
 
@@ -267,7 +267,7 @@ def log_version(context: Context, request: LogRequest) -> Logged:
     if request.dry_run:
         return _dry_run(context, request, collection, ref)
     with context.lock("content"), context.root.content.batch() as batch:
-        entries, taken = _collect(context, batch, request)
+        entries, taken = collect(context, batch, request)
         logged = _describe(ref, entries, request.algorithm)
         logged.skipped_links = taken.skipped_links
         _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
@@ -303,7 +303,7 @@ def _first_dry_run(context: Context, request: LogRequest, ref: CollectionRef) ->
     """Say what the first log of all would make, without making the root."""
     if request.type is None:
         raise _missing_type()
-    entries, taken = _collect(context, None, request)
+    entries, taken = collect(context, None, request)
     logged = _describe(ref, entries, request.algorithm)
     logged.created = True
     logged.skipped_links = taken.skipped_links
@@ -311,7 +311,7 @@ def _first_dry_run(context: Context, request: LogRequest, ref: CollectionRef) ->
 
 
 def _dry_run(context: Context, request: LogRequest, collection: Collection, ref: CollectionRef) -> Logged:
-    entries, taken = _collect(context, None, request)
+    entries, taken = collect(context, None, request)
     logged = _describe(ref, entries, request.algorithm)
     logged.skipped_links = taken.skipped_links
     current = _current_latest(collection.snapshot)

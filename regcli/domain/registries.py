@@ -5,7 +5,7 @@ from __future__ import annotations
 from regcli.domain import roles
 from regcli.errors import ConflictError, IntegrityError, NotFoundError, RegcliError, RenamedError, UsageError
 from regcli.model import Alias, RegistryName, TypeName, fold, quote
-from regcli.store import files, jsontext
+from regcli.store import files
 from regcli.store.chain import Chain
 from regcli.store.layout import encode_name
 
@@ -41,7 +41,20 @@ def empty_state() -> State:
         "created_at": None,
         "created_by": None,
         "updated_at": None,
+        "former": [],
+        "redirect": None,
+        "shared": None,
     }
+
+
+def apply_name(state: State, op: dict[str, Any]) -> None:
+    """Apply a rename, or the reservation of a name for the thing that lies in another directory."""
+    if op["op"] == "redirect":
+        state["redirect"] = {"to": op["to"], "id": op["id"]}
+        return
+    state["name"] = op["after"]
+    if fold(op["before"]) != fold(op["after"]):
+        state["former"] = [*state["former"], fold(op["before"])]
 
 
 def reduce_settings(  # noqa: PLR0912 - one branch per operation
@@ -74,6 +87,8 @@ def reduce_settings(  # noqa: PLR0912 - one branch per operation
                 state["automations"].pop(op["name"], None)
             else:
                 state["automations"][op["name"]] = op["after"]
+        elif name in ("rename", "redirect"):
+            apply_name(state, op)
         elif name == "remove":
             state["removed"] = True
         else:
@@ -139,26 +154,32 @@ def open_registry_directory(context: Context, directory_name: str) -> Registry:
 
 
 def _follow(context: Context, name: str) -> Registry:
-    """Open the registry of a name's own directory, or the one that a rename left a redirect to."""
-    directory = encode_name(name)
-    registry = open_registry_directory(context, directory)
-    if registry.snapshot.seq == 0 and registry.state["name"] is None:
-        target = read_redirect(registry.base)
-        if target is not None:
-            return open_registry_directory(context, target)
-    return registry
+    """Open the registry of a name's own directory, or the one that the name was given to by a rename."""
+    registry = open_registry_directory(context, encode_name(name))
+    return redirected(context, registry) or registry
 
 
-def read_redirect(base: str) -> str | None:
-    """Return the directory that a rename's redirect in `base` names, or None."""
-    path = f"{base}/redirect.json"
-    try:
-        document = jsontext.loads(files.read_document(path, 4096), path)
-    except (FileNotFoundError, NotADirectoryError):
+def redirected(context: Context, registry: Registry) -> Registry | None:
+    """Return the registry that the name of this directory was given to by a rename, or None."""
+    target = None if registry.exists else follow_redirect(registry.base, registry.state)
+    if target is None:
         return None
-    target = document.get("to") if isinstance(document, dict) else None
-    if not isinstance(target, str) or "/" in target or target in ("", ".", ".."):
-        raise IntegrityError(f"{path} is corrupt: it names no directory")
+    moved = open_registry_directory(context, target)
+    return moved if moved.exists and moved.state["id"] == registry.state["redirect"]["id"] else None
+
+
+def follow_redirect(base: str, state: State) -> str | None:
+    """Return the directory, beside `base`, that its state redirects to, or None.
+
+    Raises:
+        IntegrityError: what it names is no directory that this program makes.
+    """
+    redirect = state.get("redirect")
+    if redirect is None:
+        return None
+    target: str = redirect["to"]
+    if "/" in target or target in ("", ".", ".."):
+        raise IntegrityError(f"{base} is corrupt: its redirect names no directory", hint="run `regcli verify`")
     return target
 
 
@@ -170,12 +191,12 @@ def find_registry(context: Context, name: str) -> Registry:
     """
     registry = _follow(context, name)
     if not registry.exists and fold(name) in SYNONYMS:
-        registry = _follow(context, SYNONYMS[fold(name)])
-        if registry.exists:
-            return registry
+        name = SYNONYMS[fold(name)]
+        registry = _follow(context, name)
     if not registry.exists:
         raise NotFoundError(f"there is no registry {quote(name)}", hint=_nearest_hint(context, name))
-    if fold(registry.name) != fold(name) and SYNONYMS.get(fold(name)) != fold(registry.name):
+    # A rename that was cut short between its two commits has both names: the new one is not among the former then.
+    if fold(registry.name) != fold(name) and fold(name) in registry.state["former"]:
         raise RenamedError(f"registry {quote(name)} was renamed to {quote(registry.name)}", hint=f"use {quote(registry.name)}")
     return registry
 
@@ -183,7 +204,7 @@ def find_registry(context: Context, name: str) -> Registry:
 def _nearest_hint(context: Context, name: str) -> str:
     from regcli.domain.nearest import nearest
 
-    names = [registry.name for registry in list_registries(context)]
+    names = [registry.name for registry in list_registries(context) if visible(context, registry)]
     close = nearest(name, names)
     if close is not None:
         return f"did you mean {quote(close)}?"
@@ -253,6 +274,8 @@ def create_registry(
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         if snapshot.state["name"] is not None and not snapshot.state["removed"]:
             raise ConflictError(f"registry {quote(snapshot.state['name'])} exists already", hint="choose another name")
+        if redirected(context, Registry(registry.base, registry.chain, snapshot)) is not None:
+            raise ConflictError(f"the name {quote(name)} was taken by a rename at the same time", hint="choose another name")
         return [{"op": "create", "settings": settings}]
 
     change = context.transact(registry.chain, check)

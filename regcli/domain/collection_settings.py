@@ -1,0 +1,372 @@
+"""Collections as such: made empty, described, renamed, removed.
+
+A rename is two commits. The first, in the log of the *new* name's directory, reserves the name (`redirect`), and like every
+commit it has one winner, so that a collection made under that name at the same moment and the rename cannot both
+succeed, with or without working locks. The second, in the collection's own log, is the rename. A crash between the two
+leaves a collection that answers to both names, and the same rename goes on from there. Directories never move, so links
+and edges keep pointing to the right place.
+"""
+
+from __future__ import annotations
+
+from regcli.domain import roles
+from regcli.domain.collections import (
+    LINK,
+    SOURCE,
+    Collection,
+    chain_at,
+    directory_name,
+    find_collection,
+    is_live,
+    locate,
+    redirected,
+    require_free,
+)
+from regcli.domain.documents import links_of
+from regcli.errors import ConflictError, NotFoundError, ProtectedError, RefusedError, TypeNotAcceptedError, UsageError
+from regcli.model import ArtifactName, CollectionName, fold, parse_collection, quote, split_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.domain.registries import Registry
+    from regcli.domain.resolving import Version
+    from regcli.model import Tag, TypeName
+    from regcli.store.chain import Snapshot
+
+    Operation = dict[str, Any]
+
+NEVER = "none"
+KEEP = "keep"
+
+
+class Changed:
+    """The outcome: the collection after it, the commit it rests on, and whether anything had to change."""
+
+    __slots__ = ("changed", "collection", "seq")
+
+    def __init__(self, collection: Collection, seq: int, *, changed: bool) -> None:
+        """Bundle the outcome."""
+        self.collection = collection
+        self.seq = seq
+        self.changed = changed
+
+
+def _bare(text: str) -> str:
+    head, tail = split_reference(text)
+    if tail is not None:
+        raise UsageError(f"{quote(text)} names a version, not a collection", hint=f"write {quote(head)}")
+    return head
+
+
+def _settings_seq(collection: Collection) -> int | None:
+    return collection.registry.snapshot.seq if collection.registry is not None else None
+
+
+def _require(context: Context, collection: Collection, action: str) -> None:
+    if collection.registry is not None:
+        roles.require(collection.registry.state, context.user, action)
+
+
+def create_collection(
+    context: Context,
+    text: str,
+    *,
+    type: TypeName | None = None,  # noqa: A002 - the field's own word
+    description: str = "",
+    tags: Sequence[Tag] = (),
+    reason: str | None = None,
+) -> Changed:
+    """Make an empty collection: one for links in a registry, one for versions to be logged in a project.
+
+    Args:
+        context: who asks, and where.
+        text: `REGISTRY/COLLECTION`, `NAME` or `ENTITY/PROJECT/NAME`.
+        type: the artifact type it has for good; may be None where the registry accepts exactly one.
+        description: Markdown.
+        tags: labels.
+        reason: for the history.
+
+    Raises:
+        ConflictError: there is one already. TypeNotAcceptedError, RoleError: the registry does not have it.
+    """
+    from regcli.domain.linking import creation
+    from regcli.domain.log import creation as source_creation
+    from regcli.domain.log import merge_tags, shown_project
+
+    ref = parse_collection(_bare(text), context.project)
+    context.make_root()
+    with context.lock("settings"):
+        collection = locate(context, ref)
+        _require(context, collection, "create-collection")
+        type_name = _type_for(collection.registry, type)
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            if now.exists:
+                raise ConflictError(f"collection {quote(now.ref)} exists already", hint="choose another name")
+            require_free(context, now)
+            if collection.registry is not None:
+                op = creation(context, ref, type_name, collection.registry)
+            else:
+                op = source_creation(ref, shown_project(context, ref), type_name)
+            return [{**op, "description": description, "tags": merge_tags((), tags)}]
+
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=_settings_seq(collection))
+    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+    return Changed(after, change.seq, changed=True)
+
+
+def _type_for(registry: Registry | None, wanted: TypeName | None) -> str:
+    accepted: list[str] = registry.state["types"] if registry is not None else []
+    if wanted is None:
+        if len(accepted) == 1:
+            return accepted[0]
+        raise UsageError("the type of a new collection is missing", hint="say it with --type, as in `--type model`")
+    if registry is not None and accepted and wanted not in accepted:
+        raise TypeNotAcceptedError(
+            f"registry {quote(registry.name)} does not accept artifacts of type {quote(wanted)}, only {', '.join(accepted)}",
+            hint=f"an admin can accept it with `regcli registry edit {quote(registry.name)} --type {wanted}`",
+        )
+    return str(wanted)
+
+
+def edit_collection_settings(
+    context: Context,
+    text: str,
+    *,
+    description: str | None = None,
+    rename: str | None = None,
+    type: TypeName | None = None,  # noqa: A002 - the field's own word
+    ttl: int | str | None = KEEP,
+    reason: str | None = None,
+) -> Changed:
+    """Change description, name, type or default TTL of a collection, together or not at all.
+
+    Args:
+        context: who asks, and where.
+        text: the collection.
+        description: the new Markdown text, or None to keep it.
+        rename: the new name, without the part before it; links, versions and aliases stay, the old name says the new one.
+        type: another artifact type, for a collection of a project none of whose versions is linked.
+        ttl: default TTL of its versions: seconds, None for never, `inherit` for the root's, or `keep`.
+        reason: for the history.
+
+    Raises:
+        RoleError, ProtectedError: the user may not. ConflictError: the new name is taken.
+        RefusedError: the type of a collection of links, or of versions that are linked.
+    """
+    with context.lock("settings"):
+        collection = find_collection(context, parse_collection(_bare(text), context.project))
+        _require(context, collection, "edit-collection")
+        new = _new_name(collection, rename)
+        if type is not None:
+            _check_retype(context, collection, type)
+        if new is not None:
+            _require_unprotected(context, collection, "renamed")
+            _reserve(context, collection, new)
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            if not now.exists:
+                raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
+            if new is not None:
+                _require_unprotected(context, now, "renamed")
+            return _edits(snapshot.state, new, {"description": description, "type": type}, ttl)
+
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=_settings_seq(collection))
+    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+    return Changed(after, change.seq, changed=change.commit is not None)
+
+
+def _edits(state: dict[str, Any], new: str | None, fields: dict[str, str | None], ttl: int | str | None) -> list[Operation]:
+    ops: list[Operation] = []
+    if new is not None and state["name"] != new:
+        ops.append({"op": "rename", "version": None, "before": state["name"], "after": new})
+    after: dict[str, Any] = {field: str(value) for field, value in fields.items() if value is not None}
+    if ttl != KEEP:
+        after["ttl"] = NEVER if ttl is None else None if ttl == "inherit" else ttl
+    ops.extend(
+        {"op": "edit", "version": None, "field": field, "before": state[field], "after": value}
+        for field, value in after.items()
+        if state[field] != value
+    )
+    return ops
+
+
+def rename_collection(context: Context, text: str, new: str, *, reason: str | None = None) -> Changed:
+    """Give a collection another name; see `edit_collection_settings`."""
+    return edit_collection_settings(context, text, rename=new, reason=reason)
+
+
+def _new_name(collection: Collection, text: str | None) -> str | None:
+    """Return the parsed new name; a full reference is taken when it stays in the same registry or project."""
+    if text is None:
+        return None
+    prefix = collection.ref[: len(collection.ref) - len(collection.name)]
+    if fold(text).startswith(fold(prefix)):
+        text = text[len(prefix) :]
+    if "/" in text:
+        raise UsageError(
+            f"{quote(text)} is in another place: a collection can be renamed, not moved", hint="give the bare new name"
+        )
+    return CollectionName.parse(text) if collection.registry is not None else ArtifactName.parse(text)
+
+
+def _reserve(context: Context, collection: Collection, new: str) -> None:
+    """Commit to the new name's directory that the name is this collection's, unless it is already.
+
+    Raises:
+        ConflictError: the name is another collection's, or an old name of one.
+    """
+    owner, _, own = collection.base.rpartition("/")
+    directory = directory_name(new)
+    if directory == own:
+        # Back to the first name, or only another case: the directory is the collection's own.
+        return
+    chain = chain_at(context.root.id, f"{owner}/{directory}")
+
+    def check(snapshot: Snapshot) -> list[Operation]:
+        there = Collection(chain.base, chain, snapshot, collection.registry)
+        moved = redirected(context, there)
+        if moved is not None and moved.base == collection.base:
+            return []
+        holder = there if there.exists else moved
+        if holder is not None:
+            words = "exists already" if fold(holder.name) == fold(new) else f"was renamed to {quote(holder.name)}"
+            raise ConflictError(f"collection {quote(new)} {words}", hint="choose another name")
+        return [{"op": "redirect", "to": own, "id": collection.state["id"], "name": new}]
+
+    context.transact(chain, check)
+
+
+def protected_versions(collection: Collection) -> list[tuple[str, str]]:
+    """Return (reference, alias) of the protected aliases that versions of a registry's collection hold."""
+    if collection.registry is None:
+        return []
+    return [
+        (collection.version_ref(holder), shown)
+        for shown, holder in sorted(collection.state["aliases"].values())
+        if roles.is_protected(collection.registry.state, shown)
+    ]
+
+
+def _require_unprotected(context: Context, collection: Collection, what: str) -> None:
+    held = protected_versions(collection)
+    registry = collection.registry
+    if held and registry is not None and not roles.allows(registry.state, context.user, "delete-protected"):
+        raise ProtectedError(
+            f"collection {quote(collection.ref)} cannot be {what}: {quote(held[0][0])} is protected by"
+            f" alias {quote(held[0][1])}",
+            hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",
+        )
+
+
+def _check_retype(context: Context, collection: Collection, type_name: TypeName) -> None:
+    if collection.state["type"] == type_name:
+        return
+    if collection.state["kind"] != SOURCE:
+        raise RefusedError(
+            f"collection {quote(collection.ref)} has type {quote(collection.state['type'])} for good",
+            hint="link into another collection, which then takes the other type",
+        )
+    for _, record in collection.versions():
+        link = next(links_of(context, record["id"]), None)
+        if link is not None:
+            raise RefusedError(
+                f"the type of {quote(collection.ref)} cannot change: a version of it is linked in collections of that type",
+                hint="log under another name, or unlink its versions first",
+            )
+
+
+class Removed:
+    """What a removal took along: the collection's reference, how many versions, which links were withdrawn, the commit."""
+
+    __slots__ = ("consumers", "kind", "ref", "seq", "unlinked", "versions")
+
+    def __init__(self, collection: Collection) -> None:
+        """Start with what is there."""
+        self.ref = collection.ref
+        self.kind: str = collection.state["kind"]
+        self.versions: int = collection.state["count"]
+        self.unlinked: list[str] = []
+        self.consumers: list[str] = []
+        self.seq = collection.snapshot.seq
+
+
+def remove_collection(
+    context: Context, text: str, *, delete_aliases: bool = False, force: bool = False, reason: str | None = None
+) -> Removed:
+    """Delete a collection. Of a registry's, the links go and the sources stay; of a project's, the versions go.
+
+    Args:
+        context: who asks, and where.
+        text: the collection.
+        delete_aliases: a project's: even when versions have custom aliases.
+        force: a project's: even when versions are linked; those links, unless protected, are withdrawn first.
+        reason: for the history.
+
+    Raises:
+        RoleError: the user may not. ProtectedError: a protected alias is in it, and the user is no admin; or it holds the
+        source of a protected link. RefusedError: custom aliases or links stand in the way.
+    """
+    from regcli.domain import deletion
+
+    with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):
+        collection = find_collection(context, parse_collection(_bare(text), context.project))
+        removed = Removed(collection)
+        _require(context, collection, "delete-collection")
+        _require_unprotected(context, collection, "deleted")
+        links: list[Version] = []
+        if collection.state["kind"] == SOURCE:
+            artifacts = [record["id"] for _, record in collection.versions()]
+            links = deletion.links_in_the_way(context, artifacts, collection.ref, force=force)
+            removed.consumers = deletion.dependents(context, artifacts, collection)
+        removed.unlinked = deletion.withdraw(context, links, reason=reason)
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            if not now.exists:
+                raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
+            _require_unprotected(context, now, "deleted")
+            custom = sorted(shown for shown, _ in snapshot.state["aliases"].values())
+            if collection.state["kind"] == SOURCE and custom and not delete_aliases:
+                raise RefusedError(
+                    f"collection {quote(now.ref)} has aliases: {', '.join(custom[:8])}",
+                    hint="delete them too with --delete-aliases",
+                )
+            removed.versions = snapshot.state["count"]
+            return [{"op": "remove", "version": None}]
+
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=_settings_seq(collection))
+    removed.seq = change.seq
+    return removed
+
+
+def collection_details(context: Context, text: str) -> dict[str, Any]:
+    """Return what `collection show` prints: the collection's fields, its size and who may see it."""
+    from regcli.domain.documents import collection_document
+
+    collection = find_collection(context, parse_collection(_bare(text), context.project))
+    _require(context, collection, "view")
+    state = collection.state
+    ttl = state["ttl"]
+    return {
+        **collection_document(collection),
+        "registry": collection.registry.name if collection.registry is not None else None,
+        "protected_aliases": sorted({alias for _, alias in protected_versions(collection)}),
+        "ttl": "inherit" if ttl is None else ttl if isinstance(ttl, str) else _shown_ttl(ttl),
+        "size": sum(record["size"] for _, record in collection.versions() if is_live(record)),
+        "next": f"v{state['next']}",
+        "former_names": list(dict.fromkeys(state["former"])),
+        "is_link_collection": state["kind"] == LINK,
+    }
+
+
+def _shown_ttl(ttl: int) -> str:
+    from regcli.domain.documents import format_ttl
+
+    return format_ttl(ttl)

@@ -1,0 +1,266 @@
+"""Delete and undelete versions. Deleting is soft: the bytes stay until `gc`, and until then it can be undone.
+
+The rules (spec 3.7 and 3.8): a version whose link holds a protected alias is deleted by nobody; a link in the way is
+withdrawn only with `force`, by someone who may withdraw it; a custom alias goes only with `delete_aliases`.
+"""
+
+from __future__ import annotations
+
+from regcli.domain import roles
+from regcli.domain.collections import DELETED, Collection, find_collection, is_live
+from regcli.domain.documents import consumers, links_of
+from regcli.domain.linking import require_unlink_right, unlink_operations
+from regcli.domain.resolving import Version, resolve, select
+from regcli.errors import NotFoundError, ProtectedError, RefusedError, UsageError
+from regcli.model import parse_reference, quote, split_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.store.chain import Snapshot
+
+    Operation = dict[str, Any]
+
+
+class Deleted:
+    """The outcome of a deletion.
+
+    Attributes:
+        version: what was deleted. aliases: custom aliases that went with it.
+        unlinked: references of the links that were withdrawn first.
+        consumers: versions and runs that used it as input, which now depend on something deleted.
+        seq: the commit that the answer rests on.
+    """
+
+    __slots__ = ("aliases", "consumers", "seq", "unlinked", "version")
+
+    def __init__(self, version: Version) -> None:
+        """Start with nothing taken along."""
+        self.version = version
+        self.aliases: list[str] = []
+        self.unlinked: list[str] = []
+        self.consumers: list[str] = []
+        self.seq = version.collection.snapshot.seq
+
+
+def _require_selector(text: str) -> None:
+    head, tail = split_reference(text)
+    if tail is None:
+        raise UsageError(
+            f"{quote(text)} names no version",
+            hint=f"write {head}:v0 for one version, or `regcli collection rm {head}` for all of them",
+        )
+
+
+def delete_version(
+    context: Context, text: str, *, delete_aliases: bool = False, force: bool = False, reason: str | None = None
+) -> Deleted:
+    """Delete a version that was logged, softly.
+
+    Args:
+        context: who asks, and where.
+        text: a reference with a selector.
+        delete_aliases: also when it has custom aliases, which go with it.
+        force: also when it is linked; the links are withdrawn first.
+        reason: for the history.
+
+    Raises:
+        RefusedError: a link is named; aliases or links stand in the way. ProtectedError: a link of it holds a protected alias.
+        RoleError: `force`, but the user may not withdraw one of the links; nothing was changed.
+    """
+    _require_selector(text)
+    ref = parse_reference(text, context.project)
+    # Both exclusively: no link is made, and no alias set or protected, between looking and deleting.
+    with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):
+        version = resolve(context, text)
+        _refuse_link(version)
+        deleted = Deleted(version)
+        collection = version.collection
+        artifact: str = version.record["id"]
+        _refuse_aliases(version, delete_aliases=delete_aliases)
+        links = links_in_the_way(context, [artifact], version.ref, force=force)
+        deleted.consumers = dependents(context, [artifact])
+        deleted.unlinked = withdraw(context, links, reason=reason)
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            now = Collection(collection.base, collection.chain, snapshot, None)
+            index, record = select(now, ref.selector, text)
+            if record["id"] != artifact:
+                raise NotFoundError(f"{quote(text)} means another version than a moment ago", hint="name it as NAME:vN")
+            deleted.version = Version(now, index, record)
+            _refuse_aliases(deleted.version, delete_aliases=delete_aliases)
+            ops = delete_operations(now, index)
+            deleted.aliases = [op["alias"] for op in ops if op["op"] == "alias"]
+            return ops
+
+        change = context.transact(collection.chain, check, reason=reason)
+    deleted.seq = change.seq
+    after = Collection(collection.base, collection.chain, change.snapshot, None)
+    index = deleted.version.index
+    deleted.version = Version(after, index, change.snapshot.records.get(index) or deleted.version.record)
+    return deleted
+
+
+def _refuse_link(version: Version) -> None:
+    if version.is_link:
+        raise RefusedError(
+            f"{quote(version.ref)} is a link: unlink it, its source stays", hint=f"use `regcli unlink {version.ref}`"
+        )
+
+
+def _refuse_aliases(version: Version, *, delete_aliases: bool) -> None:
+    custom = [alias for alias in version.aliases if alias != "latest"]
+    if custom and not delete_aliases:
+        raise RefusedError(
+            f"{quote(version.ref)} has the alias{'es' if len(custom) > 1 else ''} {', '.join(map(quote, custom))}",
+            hint="remove them first, or delete them too with --delete-aliases",
+        )
+
+
+def delete_operations(collection: Collection, index: int) -> list[Operation]:
+    """Return the operations that delete a source version together with its custom aliases."""
+    ops: list[Operation] = [
+        {"op": "alias", "alias": alias, "before": index, "after": None}
+        for alias in collection.aliases_of(index)
+        if alias != "latest"
+    ]
+    return [*ops, {"op": "delete", "version": index}]
+
+
+def links_in_the_way(context: Context, artifacts: Iterable[str], ref: str, *, force: bool) -> list[Version]:
+    """Return the links of some source versions, provided that all of them may be withdrawn.
+
+    Raises:
+        ProtectedError: one holds a protected alias; then nobody may delete its source.
+        RefusedError: there are some, and `force` is not given. RoleError: the user may not withdraw one.
+    """
+    links = [link for artifact in artifacts for link in links_of(context, artifact)]
+    for link in links:
+        protected = link.protected_aliases()
+        if protected:
+            shown = link.ref if _may_see(context, link) else "a link"
+            raise ProtectedError(
+                f"{quote(ref)} cannot be deleted: {quote(shown)} is protected by alias {quote(protected[0])}",
+                hint="an admin has to remove that alias first, or take it off the protected list",
+            )
+    if links and not force:
+        raise RefusedError(
+            f"{quote(ref)} is linked as {_list_links(context, links)}",
+            hint="unlink it first, or withdraw these links too with --force",
+        )
+    for link in links:
+        require_unlink_right(context, link)
+    return links
+
+
+def _may_see(context: Context, link: Version) -> bool:
+    registry = link.collection.registry
+    return registry is None or roles.allows(registry.state, context.user, "view")
+
+
+def _list_links(context: Context, links: Sequence[Version]) -> str:
+    shown = [quote(link.ref) for link in links if _may_see(context, link)]
+    hidden = len(links) - len(shown)
+    words = shown[:5]
+    if len(shown) > 5:
+        words.append(f"{len(shown) - 5} more")
+    if hidden:
+        words.append(f"{hidden} more in registries that {quote(context.user)} may not see")
+    return ", ".join(words)
+
+
+def withdraw(context: Context, links: Sequence[Version], *, reason: str | None = None) -> list[str]:
+    """Withdraw links whose rights were checked, one commit each; returns their references.
+
+    They come before the deletion: a crash in between leaves fewer links, never one to something deleted.
+    """
+    done = []
+    for link in links:
+        collection = link.collection
+
+        def check(snapshot: Snapshot, link: Version = link, collection: Collection = collection) -> list[Operation]:
+            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            record = snapshot.records.get(link.index)
+            if not is_live(record):
+                return []
+            require_unlink_right(context, Version(now, link.index, record or {}))
+            return unlink_operations(now, link.index)
+
+        settings_seq = collection.registry.snapshot.seq if collection.registry is not None else None
+        context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)
+        done.append(link.ref)
+    return done
+
+
+def dependents(context: Context, artifacts: Iterable[str], besides: Collection | None = None) -> list[str]:
+    """Return what used any of the artifacts as input; what lies in the collection `besides` itself is left out."""
+    found: set[str] = set()
+    for artifact in artifacts:
+        found.update(consumers(context, artifact))
+    own = f"{besides.ref}:" if besides is not None else None
+    return sorted(ref for ref in found if own is None or not ref.startswith(own))
+
+
+class Restored:
+    """The outcome: the version, whether it had been deleted, and the commit that the answer rests on."""
+
+    __slots__ = ("changed", "seq", "version")
+
+    def __init__(self, version: Version, seq: int, *, changed: bool) -> None:
+        """Bundle the outcome."""
+        self.version = version
+        self.seq = seq
+        self.changed = changed
+
+
+def undelete_version(context: Context, text: str, *, reason: str | None = None) -> Restored:
+    """Bring back a version that was deleted and not purged yet; its aliases do not come back, `latest` finds its place.
+
+    Raises:
+        NotFoundError: there never was such a version, or `gc` has purged it. RefusedError: a link is named.
+    """
+    _require_selector(text)
+    ref = parse_reference(text, context.project)
+    with context.lock("content"):
+        collection = find_collection(context, ref.collection)
+        index = -1
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            nonlocal index
+            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            index, record = select(now, ref.selector, text, deleted=True)
+            version = Version(now, index, record)
+            if version.is_link:
+                raise RefusedError(
+                    f"{quote(version.ref)} is a link: what was unlinked is linked again, under a new number",
+                    hint="use `regcli link`",
+                )
+            if is_live(record):
+                return []
+            if record["state"] != DELETED:
+                raise NotFoundError(
+                    f"version {quote(version.ref)} was purged: its content is gone", hint="a deleted version stays until `gc`"
+                )
+            _require_content(context, version)
+            return [{"op": "undelete", "version": index}]
+
+        change = context.transact(collection.chain, check, reason=reason)
+    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+    return Restored(Version(after, index, change.snapshot.records.get(index) or {}), change.seq, changed=bool(change.commit))
+
+
+def _require_content(context: Context, version: Version) -> None:
+    """Refuse to bring back a version whose blobs are gone (from a root whose content was damaged or tampered with)."""
+    from regcli.domain.manifests import read_manifest
+    from regcli.errors import IntegrityError
+    from regcli.store.manifest import REFERENCE
+
+    wanted = {entry[1] for entry in read_manifest(context, version.record) if not entry[3] & REFERENCE}
+    missing = wanted - context.root.content.have(wanted)
+    if missing:
+        raise IntegrityError(
+            f"{quote(version.ref)} cannot be brought back: {len(missing)} of its files are missing", hint="run `regcli verify`"
+        )
