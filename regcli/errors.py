@@ -131,3 +131,21 @@ class SourceChangedError(StorageError):
     """A source file kept changing while it was logged."""
 
     kind = "source-changed"
+
+
+class MissingReferenceError(NotFoundError):
+    """What a reference leads to, a file or an object kept elsewhere, is gone."""
+
+    kind = "missing-reference"
+
+
+class ReferenceChangedError(IntegrityError):
+    """What a reference leads to is no longer what was logged: other size, ETag or content."""
+
+    kind = "reference-changed"
+
+
+class MissingLibraryError(UsageError):
+    """An optional library is needed for this and not installed."""
+
+    kind = "missing-library"
