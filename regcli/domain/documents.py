@@ -56,17 +56,21 @@ def visible_links(context: Context, artifact_id: str) -> list[Version]:
     return sorted(found, key=lambda link: (link.collection.ref, link.index))
 
 
-def version_document(context: Context, version: Version, *, related: bool = True) -> Document:
+def version_document(
+    context: Context, version: Version, *, related: bool = True, opened: dict[str, Collection] | None = None
+) -> Document:
     """Return the version record.
 
     Args:
         context: who asks, and where.
         version: a membership.
         related: also look up its links and who used it (one directory read per version).
+        opened: keeps source collections by place, for many versions in a row.
     """
-    shared = shared_record(context, version)
+    opened = {} if opened is None else opened
+    shared = shared_record(context, version, opened)
     source = version.record.get("source")
-    source_ref = _source_ref(context, version) if source is not None else version.ref
+    source_ref = _source_ref(context, version, opened) if source is not None else version.ref
     links = visible_links(context, shared["id"]) if related else []
     document: Document = {
         "ref": version.ref,
@@ -108,10 +112,10 @@ def _state(version: Version, shared: Record) -> str:
     return "COMMITTED" if is_live(shared) or version.is_link else "DELETED"
 
 
-def _source_ref(context: Context, version: Version) -> str:
+def _source_ref(context: Context, version: Version, opened: dict[str, Collection]) -> str:
     source = version.record["source"]
     try:
-        return source_of(context, version).ref
+        return source_of(context, version, opened).ref
     except (IntegrityError, KeyError):
         return f"{source['entity']}/{source['project']}/{source['name']}:v{source['version']}"
 

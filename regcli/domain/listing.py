@@ -216,8 +216,9 @@ def version_rows(
         key = {"created": "created_at", "updated": "updated_at", "size": "size"}[sort]
         found = sorted(found, key=lambda pair: pair[1][key], reverse=True)
     documents: list[Document] = []
+    opened: dict[str, Collection] = {}
     for index, record in found:
         if limit is not None and len(documents) >= limit:
             break
-        documents.append(version_document(context, Version(collection, index, record)))
+        documents.append(version_document(context, Version(collection, index, record), opened=opened))
     return total, documents

@@ -64,8 +64,10 @@ class Version:
         return [alias for alias in self.aliases if roles.is_protected(registry.state, alias)]
 
 
-def source_of(context: Context, version: Version) -> Version:
+def source_of(context: Context, version: Version, opened: dict[str, Collection] | None = None) -> Version:
     """Return the version that was logged: the source of a link, or the version itself.
+
+    `opened` keeps collections by place, for reading many versions in a row; without it everything is read anew.
 
     Raises:
         IntegrityError: the source's record is gone.
@@ -75,7 +77,11 @@ def source_of(context: Context, version: Version) -> Version:
         return version
     from regcli.domain.collections import open_place
 
-    collection = open_place(context, source["place"])
+    collection = opened.get(source["place"]) if opened is not None else None
+    if collection is None:
+        collection = open_place(context, source["place"])
+        if opened is not None:
+            opened[source["place"]] = collection
     record = collection.snapshot.records.get(source["version"])
     if record is None or record["id"] != version.record["id"]:
         raise IntegrityError(
@@ -84,12 +90,12 @@ def source_of(context: Context, version: Version) -> Version:
     return Version(collection, source["version"], record)
 
 
-def shared_record(context: Context, version: Version) -> Record:
+def shared_record(context: Context, version: Version, opened: dict[str, Collection] | None = None) -> Record:
     """Return the record that holds what all memberships share; a link's own copy where the source cannot be read."""
     if not version.is_link:
         return version.record
     try:
-        return source_of(context, version).record
+        return source_of(context, version, opened).record
     except (IntegrityError, KeyError):
         return version.record
 
