@@ -103,6 +103,15 @@ class Context:
         self._project = project
         self._root: Root | None = None
 
+    def derive(self, command: str, project: str | None = None) -> Context:
+        """Return the same surroundings for another command, perhaps in another project; an opened root is shared."""
+        other = Context(
+            root_path=self.root_path, user=self.user, uid=self.uid, host=self.host, clock=self.clock, sleep=self.sleep,
+            command=command, wait=self.wait, project=project or self._project, verbosity=self.verbosity,
+        )  # fmt: skip
+        other._root = self._root
+        return other
+
     @property
     def root(self) -> Root:
         """The root, opened at first use; NotFoundError when there is none."""

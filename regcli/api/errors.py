@@ -1,0 +1,152 @@
+"""The errors of the library: the documented classes, and how the program's own become them.
+
+Every error that the library raises for an expected failure is also a `RegcliError` of the class that the command line
+would report, so both `except ValueError` and `except regcli.errors.NotFoundError` work. Source: `semantics.md` E-01 to E-06.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from regcli.domain.values import NotJsonError
+from regcli.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    RegcliError,
+    SourceChangedError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Error(RegcliError):
+    """Base of the documented errors that are not Python's own."""
+
+    kind = "error"
+
+
+class CommError(Error):
+    """The store refused, or does not have what was asked for: what the original's server would have answered."""
+
+    kind = "refused"
+
+
+class WaitTimeoutError(Error):
+    """`wait(timeout=…)` took longer than it may."""
+
+    kind = "timeout"
+
+
+class ArtifactStatusError(AttributeError):
+    """Base of the two below; an AttributeError, so that `hasattr(draft, "version")` is False."""
+
+    def __init__(self, message: str = "", *, name: str = "", obj: Any = None) -> None:
+        """Say what was used on which artifact."""
+        super().__init__(message, name=name, obj=obj)
+
+
+class ArtifactNotLoggedError(ArtifactStatusError):
+    """Something that only a logged artifact has was asked of a draft."""
+
+    def __init__(self, fullname: str, obj: Any = None) -> None:
+        """Name the attribute or method, as in `Artifact.version`."""
+        name = fullname.rpartition(".")[2]
+        super().__init__(
+            f"{fullname!r} used prior to logging artifact or while in offline mode. "
+            "Call Artifact.wait() before accessing logged artifact properties.",
+            name=name,
+            obj=obj,
+        )
+
+
+class ArtifactFinalizedError(ArtifactStatusError):
+    """The content of an artifact that is finalized or logged was to be changed."""
+
+    def __init__(self, fullname: str, obj: Any = None) -> None:
+        """Name the method, as in `Artifact.add_file`."""
+        name = fullname.rpartition(".")[2]
+        super().__init__(f"{fullname!r} used on logged artifact. Can't modify finalized artifact.", name=name, obj=obj)
+
+
+def _documented_class(error: RegcliError) -> type[Exception]:
+    if isinstance(error, NotJsonError):
+        return TypeError
+    if error.kind == "missing-reference":
+        return FileNotFoundError
+    if isinstance(error, UsageError) or error.kind in ("type-mismatch", "reference-changed"):
+        return ValueError
+    if isinstance(error, SourceChangedError):
+        return ValueError
+    return CommError
+
+
+_classes: dict[tuple[type[Exception], type[RegcliError]], type[RegcliError]] = {}
+
+
+def _combined(documented: type[Exception], kind: type[RegcliError]) -> type[RegcliError]:
+    """Return a class that is both; named after the documented one, since that is what users know."""
+    made = _classes.get((documented, kind))
+    if made is None:
+        made = _classes[documented, kind] = _combine(documented, kind)
+    return made
+
+
+def _combine(documented: type[Exception], kind: type[RegcliError]) -> type[RegcliError]:
+
+    def reduce(self: RegcliError) -> tuple[Any, ...]:
+        return _rebuild, (documented, kind, self.message, self.hint)
+
+    def text(self: RegcliError) -> str:
+        return self.message
+
+    if issubclass(kind, documented):
+        return kind
+    bases = (documented, kind) if issubclass(documented, RegcliError) else (kind, documented)
+    name = documented.__name__ if documented is CommError else kind.__name__
+    body = {"__doc__": kind.__doc__, "__module__": __name__, "__reduce__": reduce, "__str__": text}
+    made: type[RegcliError] = type(name, bases, body)
+    return made
+
+
+def _rebuild(documented: type[Exception], kind: type[RegcliError], message: str, hint: str | None) -> RegcliError:
+    return _combined(documented, kind)(message, hint=hint)
+
+
+def documented(error: RegcliError, kind: type[Exception] | None = None) -> RegcliError:
+    """Return the error that the documentation promises for one of the program's; `kind` where a method says otherwise."""
+    wanted = kind if kind is not None else _documented_class(error)
+    if isinstance(error, wanted):
+        return error
+    made = _combined(wanted, type(error))(error.message, hint=error.hint)
+    if error.hint:
+        made.add_note(f"hint: {error.hint}")
+    return made
+
+
+def translated(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a public function raise documented errors."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except RegcliError as error:
+            better = documented(error)
+            if better is error:
+                raise
+            raise better from error
+
+    return call
+
+
+__all__ = [
+    "ArtifactFinalizedError", "ArtifactNotLoggedError", "ArtifactStatusError", "CommError", "ConflictError", "Error",
+    "IntegrityError", "NotFoundError", "RegcliError", "UsageError", "WaitTimeoutError", "documented", "translated",
+]  # fmt: skip

@@ -1,0 +1,94 @@
+"""What the library works with: the root and project of the process, read at first use, and the run that is active."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from regcli import surroundings
+from regcli.domain.context import Context
+
+if TYPE_CHECKING:
+    from regcli.api.run import Run
+
+_lock = threading.RLock()
+_session: Session | None = None
+
+
+class Session:
+    """The settings of this process.
+
+    Attributes:
+        context: the surroundings that every operation derives its own from.
+        cache_path: the user's directory for caches.
+        run: the run that `init` began last and that is not finished, or None.
+    """
+
+    def __init__(self) -> None:
+        """Read `REGCLI_ROOT` and `REGCLI_PROJECT`, or find the root as the command line does."""
+        variables = surroundings.environment()
+        self.context = Context(
+            root_path=surroundings.find_root(None, variables).value,
+            user=surroundings.user_name(),
+            uid=surroundings.user_number(),
+            host=surroundings.host_name(),
+            wait=surroundings.DEFAULT_WAIT,
+            project=variables.get("REGCLI_PROJECT") or None,
+        )
+        self.cache_path = surroundings.user_cache_path(variables)
+        self.run: Run | None = None
+
+
+def session() -> Session:
+    """Return the session of this process; the first call reads the settings."""
+    global _session  # noqa: PLW0603 - one per process is the point
+    with _lock:
+        if _session is None:
+            _session = Session()
+        return _session
+
+
+def teardown(exit_code: int | None = None) -> None:
+    """Finish the active run and forget the settings; the next use reads them again.
+
+    Args:
+        exit_code: of the run; anything but 0 or None makes it `failed`.
+    """
+    global _session  # noqa: PLW0603 - one per process is the point
+    with _lock:
+        if _session is not None and _session.run is not None:
+            _session.run.finish(exit_code)
+        _session = None
+
+
+def context_for(command: str, project: str | None = None) -> Context:
+    """Return the surroundings for one operation.
+
+    Args:
+        command: what the history says, such as `Artifact.save`.
+        project: `[ENTITY/]PROJECT` instead of the current one.
+    """
+    base = session().context
+    # Opened once for the process where it is there already; a missing root is made by the first write.
+    _ = base.has_root
+    return base.derive(command, project)
+
+
+def warn(text: str) -> None:
+    """Tell the user something; on standard error unless logging is set up otherwise."""
+    import logging
+
+    logging.getLogger("regcli").warning(text)
+
+
+def pass_warnings_on(context: Context) -> None:
+    """Tell the user what an operation remarked."""
+    for text in dict.fromkeys(context.warnings):
+        warn(text)
+    context.warnings.clear()
+
+
+def artifact_directory() -> str:
+    """Return the directory that downloads go to unless another is given: `./artifacts`."""
+    return os.path.join(os.getcwd(), "artifacts")
