@@ -4,7 +4,7 @@
 # The sub-commands of command $1, into reply.
 _regcli_commands() {
     case $1 in
-        '') reply='log link unlink alias protect download checkout verify resolve cat ls show files search diff history init registry tag edit completion help' ;;
+        '') reply='log link unlink alias protect download checkout verify lock sync resolve cat ls show files search diff history init registry tag edit completion help' ;;
         'alias') reply='add rm ls' ;;
         'registry') reply='create ls show' ;;
         'tag') reply='add rm ls' ;;
@@ -24,6 +24,8 @@ _regcli_options() {
         'download') reply='--output -o --path-prefix --include --exclude --link-mode --jobs -j --stamp' ;;
         'checkout') reply='--force -f --link-mode' ;;
         'verify') reply='--quick' ;;
+        'lock') reply='--output -o --check --update' ;;
+        'sync') reply='--frozen --force -f --link-mode --jobs -j' ;;
         'resolve') reply='--digest --source --path' ;;
         'ls') reply='--sort --limit --all' ;;
         'search') reply='--kind --registry --type -t --tag --alias --sort --limit --fail-if-empty' ;;
@@ -75,6 +77,9 @@ _regcli_value() {
         'download --jobs'|'download -j') reply='nothing' ;;
         'download --stamp') reply='file' ;;
         'checkout --link-mode') reply='words auto copy reflink hardlink symlink' ;;
+        'lock --output'|'lock -o') reply='dir' ;;
+        'sync --link-mode') reply='words auto copy reflink hardlink symlink' ;;
+        'sync --jobs'|'sync -j') reply='nothing' ;;
         'ls --sort') reply='words version created size name updated' ;;
         'ls --limit') reply='nothing' ;;
         'search --kind') reply='words registry collection version' ;;
@@ -131,6 +136,7 @@ _regcli_argument() {
         'checkout 2') reply='dir' ;;
         'verify 1') reply='ref' ;;
         'verify 2') reply='dir' ;;
+        'lock'' '*) reply='ref' ;;
         'resolve 1') reply='ref' ;;
         'cat 1') reply='ref' ;;
         'cat 2') reply='entry' ;;

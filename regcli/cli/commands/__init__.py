@@ -72,6 +72,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("download", FETCH, "Bring a version's files into a directory"),
     ("checkout", FETCH, "Make a directory exactly one version"),
     ("verify", FETCH, "Check a root, a version or a directory for damage"),
+    ("lock", FETCH, "Pin references to versions in regcli.lock"),
+    ("sync", FETCH, "Bring exactly the versions of regcli.lock"),
     ("resolve", FETCH, "Print which version a reference means"),
     ("cat", FETCH, "Print one file of a version"),
     ("ls", FIND, "List registries, collections or versions"),

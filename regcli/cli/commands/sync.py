@@ -1,0 +1,42 @@
+"""`regcli sync`: bring exactly the versions of `regcli.lock`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+import typer
+
+from regcli.cli.context import session_of
+from regcli.cli.pinning import bring_locked
+
+app = typer.Typer()
+
+
+@app.command()
+def sync(
+    ctx: typer.Context,
+    frozen: Annotated[bool, typer.Option("--frozen", help="Fail, and bring nothing, if an alias has moved since")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Lose local changes that are stored nowhere")] = False,
+    link_mode: Annotated[
+        Literal["auto", "copy", "reflink", "hardlink", "symlink"],
+        typer.Option(
+            "--link-mode",
+            metavar="auto|copy|reflink|hardlink|symlink",
+            help="How files are made; hardlink and symlink are read-only",
+        ),
+    ] = "auto",
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at once")] = None,
+) -> None:
+    """Bring exactly the versions of regcli.lock
+
+    All locked versions are found and checked before the first file is written. What is there already and right is left
+    alone; files that another version left behind are removed; local changes are refused without --force. Prints the
+    directories.
+
+    Examples:
+        regcli sync
+        regcli sync --frozen -q
+        regcli sync --link-mode hardlink
+    """
+    bring_locked(session_of(ctx), os.getcwd(), frozen=frozen, force=force, link_mode=link_mode, jobs=jobs)

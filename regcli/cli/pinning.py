@@ -1,0 +1,55 @@
+"""What `regcli sync` and the git hooks do with a lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from regcli.cli.output import human_count, human_size
+from regcli.cli.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from regcli.cli.context import Session
+
+
+def bring_locked(
+    session: Session, base: str, *, frozen: bool = False, force: bool = False, link_mode: str = "auto", jobs: int | None = None
+) -> None:
+    """Bring the versions of the lock in a directory and print where they are."""
+    from regcli.cli.caches import stat_cache
+    from regcli.domain.download import DownloadOptions
+    from regcli.domain.locking import STALE, check_lock, require_lock, sync
+
+    require_lock(base)
+    with progress(session, "downloading") as update:
+        options = DownloadOptions(
+            link_mode=link_mode,
+            threads=jobs,
+            cache=stat_cache(session.context, session.settings),
+            progress=_restarting(update),
+        )
+        done = sync(session.context, base, options, frozen=frozen, force=force)
+    for _, item in done:
+        session.note(
+            f"{item.version.ref}: {human_count(item.written, 'file')} written ({human_size(item.bytes)}),"
+            f" {item.skipped} already there, {item.removed} removed"
+        )
+    if not frozen and not session.options.quiet:
+        for state in check_lock(session.context, [pin for pin, _ in done]):
+            if state.state == STALE:
+                session.note(f"{state.message}; `regcli lock --update` takes the new one")
+    session.emit({"synced": [{**pin.document(), **item.document()} for pin, item in done]}, [item.path for _, item in done])
+
+
+def _restarting(update: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Return a function of running totals, which start again with each version, that calls `update` with what was added."""
+    before = [0, 0]
+
+    def report(files: int, size: int) -> None:
+        if files < before[0] or size < before[1]:
+            before[:] = 0, 0
+        update(files - before[0], size - before[1])
+        before[:] = files, size
+
+    return report
