@@ -1,0 +1,235 @@
+"""Aliases, tags, edits, registries, search, diff and history from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Result
+
+    Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def two(invoke: Invoke, work: Path) -> Invoke:
+    """A source `a` with two versions, both linked into `model/x`."""
+    for number in range(2):
+        (work / "f.txt").write_text(str(number))
+        (work / "same.txt").write_text("same")
+        invoke("log", "f.txt", "same.txt", "-n", "a", "-t", "model", "--meta", f"n={number}").ok()
+        invoke("link", "a", "model/x").ok()
+    return invoke
+
+
+def test_aliases_are_each_collections_own(two: Invoke) -> None:
+    two("alias", "add", "a:v0", "mine").ok()
+    two("alias", "add", "model/x:v1", "mine", "other").ok()
+    assert two("alias", "ls", "a").ok().lines == ["latest\tlocal/default/a:v1", "mine\tlocal/default/a:v0"]
+    listed = two("alias", "ls", "model/x", "--json").ok().json["aliases"]
+    assert [(row["alias"], row["version"], row["protected"]) for row in listed] == [
+        ("latest", "v1", False), ("mine", "v1", False), ("other", "v1", False),
+    ]  # fmt: skip
+    assert two("alias", "rm", "model/x", "mine", "--json").ok().json["aliases"] == ["other"]
+    assert two("resolve", "a:mine").ok().stdout == "local/default/a:v0\n"
+
+
+def test_alias_removal_names_what_is_not_there_and_removes_nothing(two: Invoke) -> None:
+    two("alias", "add", "a:v0", "one").ok()
+    result = two("alias", "rm", "a", "one", "two")
+    assert result.code == 3
+    assert two("resolve", "a:one").code == 0
+    elsewhere = two("alias", "rm", "a:v1", "one")
+    assert elsewhere.code == 3
+    assert "v0" in elsewhere.stderr
+
+
+def test_compare_and_set(two: Invoke) -> None:
+    assert two("alias", "add", "a:v0", "x", "--expect", "v1").code == 4
+    two("alias", "add", "a:v0", "x", "--expect", "none").ok()
+    assert two("alias", "add", "a:v1", "x", "--expect", "none").code == 4
+    assert two("alias", "rm", "a", "x", "--expect", "v1").code == 4
+    assert two("alias", "add", "a:v1", "x", "--expect", "first").code == 2
+    two("alias", "add", "a:v1", "x", "--expect", "v0").ok()
+
+
+def test_several_aliases_are_one_transaction(two: Invoke) -> None:
+    two("protect", "model", "production").ok()
+    before = len(two("history", "model/x", "--json").ok().json["events"])
+    two("alias", "add", "model/x:v0", "a1", "a2", "production").ok()
+    events = two("history", "model/x", "--json").ok().json["events"][before:]
+    assert {event["seq"] for event in events} == {events[0]["seq"]}
+    assert [event["alias"] for event in events] == ["a1", "a2", "production"]
+
+
+def test_version_tags_are_shared_by_source_and_links_and_collection_tags_are_not(two: Invoke) -> None:
+    two("tag", "add", "model/x:v0", "shared", "second tag").ok()
+    assert two("tag", "ls", "a:v0").ok().lines == ["shared", "second tag"]
+    two("tag", "rm", "a:v0", "SHARED").ok()
+    assert two("show", "model/x:v0", "--json").ok().json["tags"] == ["second tag"]
+    assert two("tag", "rm", "a:v0", "shared").code == 3
+    two("tag", "add", "model/x", "about animals").ok()
+    assert two("tag", "ls", "model/x").ok().lines == ["about animals"]
+    assert two("tag", "ls", "a").ok().lines == []
+
+
+def test_edit_changes_the_version_behind_all_its_names(two: Invoke) -> None:
+    two("edit", "model/x:v1", "-d", "new", "--meta", "k=[1, 2]", "--unset", "n").ok()
+    shown = two("show", "a:v1", "--json").ok().json
+    assert (shown["description"], shown["metadata"]) == ("new", {"k": [1, 2]})
+    assert two("show", "a:v0", "--json").ok().json["metadata"] == {"n": 0}
+    assert two("edit", "a:v1", "--unset", "nothing").code == 3
+    assert two("edit", "a:v1").code == 2
+    assert two("edit", "model/x:v1", "--ttl", "1d").code == 5
+    assert two("edit", "a:v1", "--ttl", "1d").code == 5
+
+
+def test_a_link_switches_the_lifetime_off_for_good(invoke: Invoke, work: Path) -> None:
+    (work / "f.txt").write_text("x")
+    invoke("log", "f.txt", "-n", "a", "-t", "model", "--ttl", "1h").ok()
+    assert invoke("show", "a", "--json").ok().json["ttl"] == "1h"
+    invoke("link", "a", "model/x").ok()
+    assert invoke("show", "a", "--json").ok().json["ttl"] == "none"
+    invoke("unlink", "model/x:v0").ok()
+    assert invoke("show", "a", "--json").ok().json["ttl"] == "none"
+
+
+def test_linking_again_returns_what_is_there_and_linking_a_link_links_its_source(two: Invoke) -> None:
+    again = two("link", "a:v0", "model/x", "-a", "new", "--json").ok().json
+    assert (again["ref"], again["created"], again["aliases"]) == ("model/x:v0", False, ["new"])
+    other = two("link", "model/x:v0", "dataset/y", "--json").ok().json
+    assert (other["ref"], other["source"]) == ("dataset/y:v0", "local/default/a:v0")
+    assert two("show", "a:v0", "--json").ok().json["links"] == ["dataset/y:v0", "model/x:v0"]
+
+
+def test_a_collection_keeps_its_type(two: Invoke, work: Path) -> None:
+    two("log", work / "f.txt", "-n", "d", "-t", "dataset").ok()
+    result = two("link", "d", "model/x")
+    assert result.code == 4
+    assert "'model'" in result.stderr
+    assert two("link", "a", "model/x:v1").code == 2
+    assert two("link", "a", "local/default/d").code == 4
+    assert two("link", "a", "local/default/portfolio").ok().stdout == "local/default/portfolio:v0\n"
+    assert two("log", work / "f.txt", "-n", "portfolio").code == 4
+    assert two("unlink", "a:v0").code == 2
+
+
+def test_registries(invoke: Invoke) -> None:
+    made = invoke("registry", "create", "Big", "-d", "about", "--type", "model", "--type", "dataset", "--json").ok().json
+    assert (made["types"], made["visibility"], made["members"][0]["role"]) == (["model", "dataset"], "organization", "admin")
+    assert invoke("registry", "create", "big").code == 4
+    assert invoke("registry", "create", "models").code == 4
+    assert invoke("registry", "create", "x", "--visibility", "secret").code == 2
+    assert invoke("registry", "show", "models", "--json").ok().json["name"] == "model"
+    assert invoke("registry", "show", "nothing").code == 3
+    assert [row["name"] for row in invoke("registry", "ls", "--json").ok().json["registries"]] == ["Big", "dataset", "model"]
+
+
+def test_protected_names(two: Invoke) -> None:
+    assert two("protect", "--ls", "model").ok().lines == []
+    two("alias", "add", "model/x:v0", "Production").ok()
+    two("protect", "model", "production", "staging").ok()
+    assert two("show", "model/x:v0", "--json").ok().json["protected_aliases"] == ["Production"]
+    assert two("ls", "model/x").ok().lines[1].split("\t")[1] == "Production (protected)"
+    assert two("protect", "--ls", "model", "--json").ok().json["aliases"] == ["production", "staging"]
+    assert two("protect", "--rm", "model", "nothing").code == 3
+    assert two("protect", "model", "latest").code == 2
+    two("protect", "--rm", "model", "production").ok()
+    assert two("show", "model/x:v0", "--json").ok().json["protected_aliases"] == []
+
+
+def _search(invoke: Invoke, *arguments: str) -> list[tuple[str, str, str, str]]:
+    results = invoke("search", *arguments, "--json").ok().json["results"]
+    return [(row["kind"], row["ref"], row["field"], row["value"]) for row in results]
+
+
+def test_search_finds_names_tags_aliases_and_descriptions(two: Invoke) -> None:
+    two("registry", "create", "zebra registry").ok()
+    two("link", "a:v0", "model/zebra collection").ok()
+    two("tag", "add", "model/zebra collection", "zebra ctag").ok()
+    two("alias", "add", "model/x:v0", "zebra-alias").ok()
+    two("edit", "a:v1", "-d", "A Zebra in text").ok()
+    found = _search(two, "ZEBRA")
+    assert ("registry", "zebra registry", "name", "zebra registry") in found
+    assert ("collection", "model/zebra collection", "name", "zebra collection") in found
+    assert ("collection", "model/zebra collection", "tag", "zebra ctag") in found
+    assert ("version", "model/x:v0", "alias", "zebra-alias") in found
+    assert ("version", "model/x:v1", "description", "A Zebra in text") in found
+    assert {row[0] for row in _search(two, "zebra", "--kind", "collection")} == {"collection"}
+    assert _search(two, "zebra", "--registry", "dataset") == []
+    assert [row[1] for row in _search(two, "--alias", "zebra-alias")] == ["model/x:v0"]
+    assert two("search", "nothing-like-it").code == 0
+    assert two("search", "nothing-like-it", "--fail-if-empty").code == 1
+    assert len(_search(two, "zebra", "--limit", "2")) == 2
+    assert two("search", "x", "--kind", "thing").code == 2
+
+
+def test_search_by_tags_wants_all_of_them(two: Invoke) -> None:
+    two("tag", "add", "a:v0", "red", "green").ok()
+    two("tag", "add", "a:v1", "red").ok()
+    assert {row[1] for row in _search(two, "--tag", "red", "--kind", "version")} == {
+        "local/default/a:v0", "local/default/a:v1", "model/x:v0", "model/x:v1",
+    }  # fmt: skip
+    assert {row[1] for row in _search(two, "--tag", "red", "--tag", "green", "--registry", "model")} == {"model/x:v0"}
+
+
+def test_diff(two: Invoke) -> None:
+    found = two("diff", "a:v0", "model/x:v1", "--json").ok().json
+    assert [row["path"] for row in found["changed"]] == ["f.txt"]
+    assert (found["added"], found["removed"]) == ([], [])
+    assert found["metadata"] == {"n": {"before": 0, "after": 1}}
+    assert two("diff", "a:v0", "a:v1", "--exit-code").code == 1
+    assert two("diff", "a:v0", "model/x:v0", "--exit-code").code == 0
+
+
+def test_history_tells_who_changed_what_from_which_value_to_which(two: Invoke) -> None:
+    two("alias", "add", "model/x:v0", "p", "-m", "first").ok()
+    two("alias", "add", "model/x:v1", "p", "-m", "second").ok()
+    two("tag", "add", "model/x:v0", "t").ok()
+    two("protect", "model", "p").ok()
+    events = two("history", "model/x", "--json").ok().json["events"]
+    moved = next(event for event in events if event["action"] == "alias-moved")
+    assert (moved["before"], moved["after"], moved["ref"], moved["reason"]) == ("v0", "v1", "model/x:v1", "second")
+    assert any(event["action"] == "tags-changed" and event["after"] == ["t"] for event in events)
+    assert all(event["user"] and event["host"] and event["time"].endswith("Z") for event in events)
+    registry = two("history", "model/", "--json").ok().json["events"]
+    assert any(event["action"] == "protected" for event in registry)
+    only = two("history", "model/x", "--action", "alias-moved", "--json").ok().json["events"]
+    assert only == [moved]
+    assert two("history", "--since", "1h", "--json").ok().json["events"] != []
+    assert two("history", "--since", "2099-01-01", "--json").ok().json["events"] == []
+    assert two("history", "--since", "whenever").code == 2
+
+
+def test_every_acknowledged_seq_is_in_the_history(two: Invoke) -> None:
+    seqs = {two("alias", "add", "model/x:v0", f"n{number}", "--json").ok().json["seq"] for number in range(3)}
+    seqs.add(two("unlink", "model/x:v1", "--json").ok().json["seq"])
+    assert seqs <= {event["seq"] for event in two("history", "model/x", "--json").ok().json["events"]}
+
+
+def test_ls_sorts_limits_and_counts(two: Invoke) -> None:
+    shown = two("ls", "a", "--limit", "1", "--json").ok().json
+    assert ([row["version"] for row in shown["versions"]], shown["total"]) == (["v1"], 2)
+    collections = two("ls", "model/", "--json").ok().json["collections"]
+    assert [(row["ref"], row["type"], row["versions"], row["latest"]) for row in collections] == [("model/x", "model", 2, "v1")]
+    everything = two("ls", "--json").ok().json
+    assert [row["ref"] for row in everything["projects"]] == ["local/default"]
+    assert [row["name"] for row in everything["registries"]] == ["dataset", "model"]
+
+
+def test_two_commands_at_once_both_succeed(two: Invoke, root: Path, work: Path) -> None:
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "regcli", "--root", str(root), "alias", "add", "model/x:v0", f"n{number}", "-q"],
+            stdout=subprocess.DEVNULL,
+        )
+        for number in range(6)
+    ]
+    assert [child.wait() for child in children] == [0] * 6
+    assert two("show", "model/x:v0", "--json").ok().json["aliases"] == [f"n{number}" for number in range(6)]
