@@ -1,0 +1,52 @@
+"""Any number of processes at once, each change as if done alone, with locks and without (T6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.reliability import crowds, model
+from tests.reliability.harness import inside, scaled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = scaled(20, 250)
+WAIT = 30
+
+
+def run_all(tmp_path: Path, broken: str | None = None, **more: object) -> tuple[Path, list[model.Event]]:
+    root = tmp_path / "root"
+    root.mkdir()
+    settings = {"writers": 8, "readers": 4, "commands": COMMANDS, "wait": WAIT, **more}
+    return root, crowds.run_crowd(root, tmp_path, broken, **settings)
+
+
+def contradictions(root: Path, events: list[model.Event]) -> list[str]:
+    try:
+        return model.not_linearizable(root, events) + model.lost(root, events)
+    except model.Damage as error:
+        return [str(error)]
+
+
+@pytest.mark.parametrize("collections", [1, 8], ids=["one-collection", "many-collections"])
+@pytest.mark.parametrize("locks", [None, "locks_do_nothing"], ids=["locks-work", "locks-do-nothing"])
+def test_commands_take_effect_one_after_the_other(tmp_path: Path, collections: int, locks: str | None) -> None:
+    root, events = run_all(tmp_path, locks, collections=collections, seed=collections)
+
+    assert crowds.unclean(events) == []
+    assert contradictions(root, events) == []
+    assert model.unacknowledged(root, events) == 0
+    assert sum(event["changed"] for event in events) > COMMANDS, "too few changes to prove anything"
+    assert [event for event in events if event["code"] == 7] == [], "somebody waited in vain"
+    # A command may be slow on a busy machine, but nobody hangs on another beyond the wait.
+    longest = max(event["returned"] - event["called"] for event in events) / 1e9
+    assert longest < WAIT + 10
+    inside("verify", root=root, cwd=tmp_path).ok()
+
+
+@pytest.mark.parametrize("broken", ["commit_by_rename", "stale_reads"])
+def test_a_store_that_is_not_linearizable_is_found_out(tmp_path: Path, broken: str) -> None:
+    root, events = run_all(tmp_path, broken, collections=1)
+    assert contradictions(root, events)
