@@ -92,13 +92,21 @@ def report(session: Session, argv: Sequence[str], error: BaseException) -> int:
     verbosity = session.options.verbosity
     if verbosity >= 2:
         _print_traceback(error)
+    session.pass_warnings_on(known=message)
     if as_json:
-        _print_json({"error": {"code": code, "kind": kind, "message": message, "hint": hint}})
+        document: dict[str, Any] = {"error": {"code": code, "kind": kind, "message": message, "hint": hint}}
+        if session.warnings:
+            document["warnings"] = session.warnings
+            session.warnings = []
+        _print_json(document)
     else:
         color = session.wants_color(sys.stderr)
         write_error(paint("error:", "error", color=color) + f" {escape(message)}\n")
         if hint:
-            write_error(paint("hint:", "heading", color=color) + f" {escape(hint)}\n")
+            lines = hint.split("\n") if kind == "invalid-expression" else [hint]
+            write_error(paint("hint:", "heading", color=color) + f" {escape(lines[0])}\n")
+            # The second line points at a place in the first.
+            write_error("".join(f"      {escape(line)}\n" for line in lines[1:]))
     return code
 
 

@@ -70,6 +70,7 @@ class Session:
                 wait=settings.wait_seconds,
                 project=settings.project.value if settings.project else None,
                 verbosity=self.options.verbosity,
+                environment=place.environment(),
             )
         return self._context
 
@@ -155,11 +156,12 @@ class Session:
         else:
             self._remark(paint("warning:", "warning", color=self.wants_color(sys.stderr)) + " " + escape(text))
 
-    def pass_warnings_on(self) -> None:
-        """Say what the domain found wrong on its way."""
+    def pass_warnings_on(self, known: str = "") -> None:
+        """Say what the domain found wrong on its way; what an error already says, `known`, is left out."""
         if self._context is not None:
             for text in dict.fromkeys(self._context.warnings):
-                self.warn(text)
+                if text != known:
+                    self.warn(text)
             self._context.warnings.clear()
 
     def confirm(self, question: str) -> bool:

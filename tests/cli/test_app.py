@@ -264,6 +264,20 @@ def test_a_warning_without_a_document_is_not_lost(invoke: Invoke, probe: Probe) 
     assert json.loads(invoke("ls", "--json").stderr)["warning"]["message"] == "careful"
 
 
+def test_warnings_before_an_error_are_part_of_its_document(invoke: Invoke, probe: Probe) -> None:
+    def action(session: Session) -> None:
+        session.context.warnings += ["one log is damaged", "gone", "gone"]
+        session.warn("careful")
+        raise errors.IntegrityError("gone")
+
+    probe.action = action
+    result = invoke("ls", "--json")
+    assert json.loads(result.stderr)["warnings"] == ["careful", "one log is damaged"]
+    assert result.error["code"] == 6
+    result = invoke("ls")
+    assert result.stderr == "warning: careful\nwarning: one log is damaged\nerror: gone\n"
+
+
 def test_json_is_pure_ascii_without_control_characters(invoke: Invoke, probe: Probe) -> None:
     probe.action = lambda session: session.emit({"x": f"한\x7f\x1b{BIDI}\udc80"})
     result = invoke("ls", "--json")
