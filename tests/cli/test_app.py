@@ -340,3 +340,16 @@ def test_ascii_terminals_get_escapes(home: Path) -> None:
 def test_exit_codes_of_the_funnel_are_those_of_the_classes() -> None:
     for error in (errors.RoleError("x"), errors.OutcomeUnknownError("x"), errors.RenamedError("x")):
         assert program.explain(error) == (error.exit_code, error.kind, "x", None)
+
+
+def test_control_c_is_exit_130_without_a_traceback(home: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from regcli.cli import app\n"
+        "app.build_program = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(app.run(['ls']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env={"HOME": str(home)}, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")

@@ -50,8 +50,14 @@ Conventions:
   version, after REF), PATH, FILE, DIR (local files), `a|b|c` (these words); anything else offers nothing.
 - The global options (`--root`, `-C`, `--project`, `--json`, `-q`, `-v`, `--color`, `--no-progress`, `--wait`, `--version`,
   `-h`) are added to every command; read them from `session.options` and `session.settings`.
-- Print with `session.emit(document, view)` once; `session.note`, `session.warn`; raw bytes with `session.write_bytes`.
+- Print with `session.emit(document, view)` once; `session.note`, `session.warn`; raw bytes with `session.write_bytes`; a page
+  that is laid out already with `session.emit_page`. Ask with `session.confirm` (False without a terminal).
+- What `emit` gets as lines or cells is escaped there; never put colour codes or markup into them.
 - Fail by raising a `RegcliError`. Return a number to exit with it (1: differences found); return nothing for 0.
+- After a change of options or help: `python -m regcli.cli.completion_scripts`. The row in `COMMANDS`, the examples (each is
+  parsed), the help of every option and the scripts are tested for all commands in `tests/cli/test_help.py` and
+  `test_completion.py`; a command's own tests use the fixtures `invoke` (in this process, fast) and `run` (a process of its
+  own) of `tests/conftest.py`; helpers are imported as `from tests.conftest import Result`.
 - Long work: `with progress(session, "hashing") as update:` (`regcli.cli.progress`).
 """
 
@@ -86,6 +92,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("registry", ORGANIZE, "Create, list and show registries"),
     ("tag", ORGANIZE, "Label versions and collections"),
     ("edit", ORGANIZE, "Change a version's description, metadata or lifetime"),
+    ("mk", SHELL, "Print rules for Make that fetch, log and promote"),
     ("completion", SHELL, "Print the completion script for a shell"),
     ("help", SHELL, "Read the built-in documentation"),
 )
