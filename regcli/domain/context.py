@@ -202,10 +202,19 @@ class Held:
         self._lock: files.Lock | None = None
 
     def __enter__(self) -> Self:
-        """Take the lock, or raise BusyError."""
+        """Take the lock, or raise BusyError.
+
+        The gate before it is held only while waiting: who waits for the exclusive lock keeps it, so that a stream of short
+        shared holders cannot keep a deletion out for ever.
+        """
         context = self._context
+        gate = files.Lock(context.root.lock_path(f"{self._name}-gate"))
         self._lock = files.Lock(context.root.lock_path(self._name))
-        self._lock.acquire(exclusive=self._exclusive, wait=context.wait, clock=time.monotonic, sleep=context.sleep)
+        try:
+            for lock in (gate, self._lock):
+                lock.acquire(exclusive=self._exclusive, wait=context.wait, clock=time.monotonic, sleep=context.sleep)
+        finally:
+            gate.release()
         return self
 
     def __exit__(self, *_: object) -> None:

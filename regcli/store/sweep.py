@@ -78,15 +78,16 @@ class _Trash:
 
 
 def sweep(content: Content, live: set[str], *, now: float, grace: float = MIN_GRACE, dry_run: bool = False) -> Swept:
-    """Move every blob that is not in `live` and older than `grace` seconds (at least an hour) to the trash.
+    """Move every blob that is not in `live` and older than `grace` seconds to the trash.
 
-    A pack is written anew when more than half of it is dead, otherwise its dead blobs stay with it.
+    Less than an hour is for a caller whose exclusive lock proves that nobody is writing. A pack is written anew when more
+    than half of it is dead, otherwise its dead blobs stay with it.
 
     Raises:
         StorageError: something could not be moved; what was moved before can be had back from the trash.
     """
     alive = {bytes.fromhex(digest) for digest in live}
-    before = now - max(grace, MIN_GRACE)
+    before = now - grace
     swept = Swept()
     trash = _Trash(content.root, now)
     try:
@@ -289,33 +290,32 @@ def restore_trash(content: Content, name: str) -> int:
     return moved
 
 
-def purge(content: Content, *, now: float, older_than: float) -> int:
-    """Delete trash directories older than so many seconds for good; return the bytes that the disk gets back."""
+def purge(content: Content, *, now: float, older_than: float, dry_run: bool = False) -> int:
+    """Delete trash directories older than so many seconds for good; return the bytes that the disk gets (would get) back."""
     limit = _stamp(now - older_than)
-    freed = 0
-    for name in trash_names(content.root):
-        # Names begin with their time in UTC, which sorts as text.
-        if name[:16] < limit:
-            freed += _delete_tree(f"{content.root}/trash/{name}")
-    return freed
+    # Names begin with their time in UTC, which sorts as text.
+    due = [name for name in trash_names(content.root) if name[:16] < limit]
+    return sum(_delete_tree(f"{content.root}/trash/{name}", dry_run=dry_run) for name in due)
 
 
-def _delete_tree(path: str) -> int:
+def _delete_tree(path: str, *, dry_run: bool) -> int:
     freed = 0
     try:
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    freed += _delete_tree(entry.path)
+                    freed += _delete_tree(entry.path, dry_run=dry_run)
                 else:
-                    size = entry.stat(follow_symlinks=False).st_size
-                    os.unlink(entry.path)
-                    freed += size
-        os.rmdir(path)
+                    freed += entry.stat(follow_symlinks=False).st_size
+                    if not dry_run:
+                        os.unlink(entry.path)
+        if not dry_run:
+            os.rmdir(path)
     except FileNotFoundError:
         pass
     except NotADirectoryError:
-        os.unlink(path)
+        if not dry_run:
+            os.unlink(path)
     except OSError as error:
         raise files.explain(error, f"cannot delete {path}") from error
     return freed

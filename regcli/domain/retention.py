@@ -1,0 +1,456 @@
+"""Retention: which versions `gc` deletes, and what it then takes off the disk.
+
+`gc` works in three steps, each of which can be undone until the next is due: versions whose time is up are deleted (softly);
+versions that were deleted longer ago than the grace period are purged, after which `undelete` refuses; and content that no
+version needs any more goes to the trash, which is emptied of what has lain there for the grace period.
+
+A version that is linked, that has a custom alias, or whose link is protected is never deleted here. Links are withdrawn only
+where `gc` is pointed at a registry or its collection by name, and never those with a custom alias.
+"""
+
+from __future__ import annotations
+
+from regcli.domain.collections import DELETED, LINK, SOURCE, Collection, is_live
+from regcli.domain.deletion import delete_operations, dependents
+from regcli.domain.linking import require_unlink_right, unlink_operations
+from regcli.domain.listing import find_place
+from regcli.domain.resolving import Version
+from regcli.domain.settings import root_settings
+from regcli.domain.survey import Survey, blobs_of, by_manifest, parse_time, shown_ref
+from regcli.errors import RefusedError, UsageError
+from regcli.model import quote, split_reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.store.chain import Snapshot
+
+    Operation = dict[str, Any]
+    Record = dict[str, Any]
+
+DAY = 86400.0
+DEFAULT_GRACE = DAY
+# A clock that is behind the newest change by more than this is wrong, and so are all ages.
+CLOCK_SLACK = 60.0
+
+TTL = "ttl"
+KEEP_LAST = "keep-last"
+KEEP_WITHIN = "keep-within"
+MAX_SIZE = "max-size"
+
+
+class Policy:
+    """What `gc` is asked to do.
+
+    Attributes:
+        grace: seconds that something deleted stays.
+        keep_last: keep so many of the newest versions of each collection. keep_within: and those younger than so many seconds.
+        max_size: bytes that content may take which only old versions without alias need.
+        dry_run: say what would be done. offline: go on though the locks of this file system prove nothing.
+    """
+
+    __slots__ = ("dry_run", "grace", "keep_last", "keep_within", "max_size", "offline")
+
+    def __init__(
+        self,
+        *,
+        grace: float = DEFAULT_GRACE,
+        keep_last: int | None = None,
+        keep_within: float | None = None,
+        max_size: int | None = None,
+        dry_run: bool = False,
+        offline: bool = False,
+    ) -> None:
+        """Take the options as given."""
+        self.grace = grace
+        self.keep_last = keep_last
+        self.keep_within = keep_within
+        self.max_size = max_size
+        self.dry_run = dry_run
+        self.offline = offline
+
+    @property
+    def thins(self) -> bool:
+        """Whether versions are to go that have no TTL."""
+        return self.keep_last is not None or self.keep_within is not None or self.max_size is not None
+
+
+class Expired:
+    """A version that goes, or a link that is withdrawn.
+
+    Attributes:
+        version: which. reason: `ttl`, `keep-last`, `keep-within` or `max-size`. consumers: what used it as input.
+    """
+
+    __slots__ = ("consumers", "reason", "version")
+
+    def __init__(self, version: Version, reason: str) -> None:
+        """Name it."""
+        self.version = version
+        self.reason = reason
+        self.consumers: list[str] = []
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON fields."""
+        return {
+            "ref": f"{shown_ref(self.version.collection)}:{self.version.version}",
+            "reason": self.reason,
+            "size": self.version.record["size"],
+            "used_by": self.consumers,
+        }
+
+
+class Collected:
+    """What `gc` did, or would do.
+
+    Attributes:
+        deleted, unlinked: versions and links whose time was up. purged: references of versions that cannot be undeleted now.
+        blobs, trashed: how many blobs went to the trash, and the bytes that will be free when it is emptied.
+        freed: bytes that the disk got back by emptying the trash.
+        kept_young: dead blobs left alone because they are young. kept_packed: bytes of dead blobs in packs mostly alive.
+        litter: temporary files of killed processes that were removed. waiting: deleted versions within the grace period.
+    """
+
+    __slots__ = (
+        "blobs", "deleted", "dry_run", "freed", "kept_packed", "kept_young", "litter", "purged", "trashed", "unlinked",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(self, *, dry_run: bool) -> None:
+        """Start with nothing done."""
+        self.dry_run = dry_run
+        self.deleted: list[Expired] = []
+        self.unlinked: list[Expired] = []
+        self.purged: list[str] = []
+        self.blobs = 0
+        self.trashed = 0
+        self.freed = 0
+        self.kept_young = 0
+        self.kept_packed = 0
+        self.litter = 0
+        self.waiting = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the promised JSON fields."""
+        return {
+            "dry_run": self.dry_run,
+            "deleted": [item.document() for item in self.deleted],
+            "unlinked": [item.document() for item in self.unlinked],
+            "purged": self.purged,
+            "blobs": self.blobs,
+            "trashed": self.trashed,
+            "freed": self.freed,
+            "kept_young": self.kept_young,
+            "kept_packed": self.kept_packed,
+            "litter": self.litter,
+            "waiting": self.waiting,
+        }
+
+
+def collect_garbage(
+    context: Context, text: str | None, policy: Policy, *, progress: Callable[[str], None] | None = None
+) -> Collected:
+    """Delete what is due, purge what was deleted, and take content off the disk that nothing needs.
+
+    Args:
+        context: who asks, and where.
+        text: a collection, registry or project whose versions this is about; None for all of the root. Content is
+            swept in the whole root all the same, since it is shared.
+        policy: what goes.
+        progress: told what is being done.
+
+    Raises:
+        RefusedError: the locks of this file system prove nothing. IntegrityError: what is live cannot be known for certain.
+        RoleError: links of the named registry are due, but the user may not withdraw them. BusyError: others keep writing.
+    """
+    from regcli.store.locktest import distrust_of_locks
+
+    say = progress or (lambda _: None)
+    root = context.root
+    doubt = distrust_of_locks(root.path, f"{root.path}/locks")
+    if doubt is not None and not policy.offline:
+        raise RefusedError(
+            f"gc needs locks that work, and here they may not: {doubt}",
+            hint="stop everything that writes to this root, then run `regcli gc --offline`",
+        )
+    collected = Collected(dry_run=policy.dry_run)
+    with context.lock("content", exclusive=True):
+        with context.lock("settings", exclusive=True):
+            say("reading versions")
+            survey = Survey(context)
+            scope = _scope(context, survey, text)
+            now = context.clock()
+            if survey.newest > now + CLOCK_SLACK:
+                context.warnings.append("the clock is behind the newest change in the root: nothing is deleted by age")
+                now = 0.0
+            _plan(context, survey, scope, policy, collected, now, by_name=text is not None)
+            if not policy.dry_run:
+                _delete(context, collected)
+        gone = {item.version.record["id"] for item in collected.deleted}
+        _purge(context, survey, scope, policy, collected, now, gone)
+        say("sweeping content")
+        # Where locks are taken on trust, an hour protects what somebody may be writing after all.
+        _sweep(context, survey, policy, collected, young=policy.grace if doubt is None else 3600.0)
+    return collected
+
+
+def _scope(context: Context, survey: Survey, text: str | None) -> list[Collection]:
+    """Return the collections that a reference is about, removed ones too where it is the root."""
+    if text is None:
+        return survey.collections
+    head, tail = split_reference(text)
+    if tail is not None:
+        raise UsageError(f"{quote(text)} names one version", hint=f"use `regcli delete {text}`, or name a collection")
+    place = find_place(context, head)
+    if isinstance(place, Collection):
+        return [collection for collection in survey.collections if collection.base == place.base]
+    return [collection for collection in survey.collections if collection.base.startswith(f"{place.base}/collections/")]
+
+
+# What goes
+
+
+def _plan(
+    context: Context,
+    survey: Survey,
+    scope: list[Collection],
+    policy: Policy,
+    collected: Collected,
+    now: float,
+    *,
+    by_name: bool,
+) -> None:
+    """Fill in which versions and links are due."""
+    default_ttl: int | None = root_settings(context).state["ttl"]
+    old: list[Expired] = []
+    for collection in scope:
+        if not collection.exists:
+            continue
+        if collection.state["kind"] == SOURCE:
+            for item in _due(collection, survey, policy, now, default_ttl):
+                (old if item.reason == MAX_SIZE else collected.deleted).append(item)
+        elif by_name:
+            links = [item for item in _due(collection, survey, policy, now, None) if item.reason != MAX_SIZE]
+            for item in links:
+                require_unlink_right(context, item.version)
+            collected.unlinked.extend(links)
+    if policy.max_size is not None:
+        collected.deleted.extend(_over_size(context, survey, old, collected.deleted, policy.max_size))
+    for item in collected.deleted:
+        item.consumers = dependents(context, [item.version.record["id"]])
+
+
+def _due(collection: Collection, survey: Survey, policy: Policy, now: float, default_ttl: int | None) -> Iterator[Expired]:
+    """Yield the versions of a collection that are due, newest first; with `--max-size` also those that may be."""
+    position = 0
+    for index, record in collection.versions():
+        position += 1
+        version = Version(collection, index, record)
+        is_link = collection.state["kind"] == LINK
+        if [alias for alias in version.aliases if alias != "latest"]:
+            continue
+        if not is_link and record["id"] in survey.linked:
+            continue
+        ttl = effective_ttl(collection, record, default_ttl)
+        age = now - parse_time(record["linked_at"] if is_link else record["created_at"])
+        if ttl is not None and age >= ttl:
+            yield Expired(version, TTL)
+            continue
+        if collection.state["latest"] == index:
+            continue
+        reason = _thinned(policy, position, age)
+        if reason is not None:
+            yield Expired(version, reason)
+        elif policy.max_size is not None:
+            yield Expired(version, MAX_SIZE)
+
+
+def _thinned(policy: Policy, position: int, age: float) -> str | None:
+    """Return which of the keep options lets a version go, or None; one that says keep is enough."""
+    if policy.keep_last is None and policy.keep_within is None:
+        return None
+    if policy.keep_last is not None and position <= policy.keep_last:
+        return None
+    if policy.keep_within is not None and age < policy.keep_within:
+        return None
+    return KEEP_LAST if policy.keep_last is not None else KEEP_WITHIN
+
+
+def effective_ttl(collection: Collection, record: Record, default_ttl: int | None) -> int | None:
+    """Return the seconds that a version lives, or None for ever.
+
+    A version's own TTL counts; one that inherits has its collection's, else the root's (`default_ttl`). A link has its
+    collection's, else its registry's.
+    """
+    own = collection.state["ttl"]
+    if collection.state["kind"] == LINK:
+        if own is None and collection.registry is not None:
+            own = collection.registry.state["ttl"]
+        return own if isinstance(own, int) else None
+    ttl = record["ttl"]
+    if ttl == "inherit":
+        ttl = default_ttl if own is None else own
+    return ttl if isinstance(ttl, int) else None
+
+
+def _over_size(context: Context, survey: Survey, old: list[Expired], going: list[Expired], limit: int) -> Iterator[Expired]:
+    """Yield the oldest of the versions in `old` until what only they need fits into `limit` bytes."""
+    leaving = {item.version.record["id"] for item in [*old, *going]}
+    needed: set[bytes] = set()
+    for records in by_manifest(r for artifact, r in survey.live().items() if artifact not in leaving).values():
+        needed.update(blobs_of(context, records[0]))
+    total = 0
+    for item in sorted(old, key=lambda item: (str(item.version.record["created_at"]), item.version.index), reverse=True):
+        fresh = {blob: size for blob, size in blobs_of(context, item.version.record).items() if blob not in needed}
+        total += sum(fresh.values())
+        if total > limit:
+            yield item
+        else:
+            needed.update(fresh)
+
+
+def _delete(context: Context, collected: Collected) -> None:
+    """Commit the deletions and withdrawals, one commit for each collection."""
+    groups: dict[str, list[Expired]] = {}
+    for item in [*collected.deleted, *collected.unlinked]:
+        groups.setdefault(item.version.collection.base, []).append(item)
+    for items in groups.values():
+        collection = items[0].version.collection
+
+        def check(snapshot: Snapshot, items: list[Expired] = items, collection: Collection = collection) -> list[Operation]:
+            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            build = delete_operations if collection.state["kind"] == SOURCE else unlink_operations
+            # Whoever wrote since, on a file system whose locks do nothing, may have set an alias: then it stays.
+            return [
+                op
+                for item in items
+                if is_live(snapshot.records.get(item.version.index)) and now.aliases_of(item.version.index) in ([], ["latest"])
+                for op in build(now, item.version.index)
+            ]
+
+        seq = collection.registry.snapshot.seq if collection.registry is not None else None
+        reason = f"gc: {', '.join(sorted({item.reason for item in items}))}"
+        context.transact(collection.chain, check, reason=reason, settings_seq=seq)
+
+
+# What is purged and swept
+
+
+def _purge(
+    context: Context,
+    survey: Survey,
+    scope: list[Collection],
+    policy: Policy,
+    collected: Collected,
+    now: float,
+    gone: set[str],
+) -> None:
+    """Mark versions purged that were deleted longer ago than the grace period."""
+    for collection in scope:
+        if collection.state["kind"] != SOURCE:
+            continue
+        due: list[int] = []
+        for index, record in collection.snapshot.records.ascending():
+            if record["id"] in gone:
+                if policy.grace <= 0:
+                    due.append(index)
+                else:
+                    collected.waiting += 1
+            elif record["state"] == DELETED:
+                if now - parse_time(record["updated_at"]) >= policy.grace:
+                    due.append(index)
+                else:
+                    collected.waiting += 1
+        if not due:
+            continue
+        collected.purged.extend(f"{shown_ref(collection)}:v{index}" for index in due)
+        for index in due:
+            survey.sources.pop((collection.snapshot.records.get(index) or {})["id"], None)
+        if not policy.dry_run:
+            _commit_purge(context, collection, due)
+
+
+def _commit_purge(context: Context, collection: Collection, due: list[int]) -> None:
+    def check(snapshot: Snapshot) -> list[Operation]:
+        states = {index: (snapshot.records.get(index) or {}).get("state") for index in due}
+        return [{"op": "purge", "version": index} for index in due if states[index] == DELETED]
+
+    context.transact(collection.chain, check)
+
+
+def _sweep(context: Context, survey: Survey, policy: Policy, collected: Collected, *, young: float) -> None:
+    """Move dead content to the trash and empty the trash of what is old."""
+    from regcli.store import litter, sweep
+
+    content = context.root.content
+    kept = [record for artifact, record in survey.records.items() if artifact in survey.sources or artifact in survey.linked]
+    live: set[str] = set()
+    for address, records in by_manifest(kept).items():
+        live.add(address)
+        live.update(blob.hex() for blob in blobs_of(context, records[0]))
+    now = context.clock()
+    swept = sweep.sweep(content, live, now=now, grace=min(young, sweep.MIN_GRACE), dry_run=policy.dry_run)
+    collected.blobs = swept.blobs
+    collected.kept_young = swept.young
+    collected.kept_packed = swept.kept_bytes
+    collected.litter = swept.litter
+    # Names in the trash have whole seconds: with no grace at all, what was just moved counts as old.
+    moment = now + 1 if policy.grace <= 0 else now
+    if policy.dry_run:
+        collected.freed = sweep.purge(content, now=moment, older_than=policy.grace, dry_run=True)
+        if policy.grace <= 0:
+            collected.freed += swept.bytes
+        else:
+            collected.trashed = swept.bytes
+        return
+    collected.litter += litter.remove_log_litter(context.root.path, now=now)
+    collected.freed = sweep.purge(content, now=moment, older_than=policy.grace)
+    collected.trashed = 0 if policy.grace <= 0 else swept.bytes
+
+
+# Words
+
+
+def parse_duration(text: str, what: str) -> float:
+    """Return the seconds that `24h`, `30d`, `90m`, `45s`, `2w` or plain seconds mean; 0 is allowed.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    lowered = text.strip().lower()
+    number, unit = (lowered[:-1], lowered[-1]) if lowered and lowered[-1] in units else (lowered, "s")
+    try:
+        seconds = float(number) * units[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 10**11:
+        raise UsageError(f"{what} {quote(text)} is not a duration", hint="write 24h, 30d, 90m or 0")
+    return seconds
+
+
+def parse_size(text: str, what: str) -> int:
+    """Return the bytes that `500MB`, `10GB`, `1.5 GiB` or plain bytes mean.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    lowered = text.strip().lower().removesuffix("b")
+    factor = 1
+    for position, unit in enumerate("kmgtp", 1):
+        if lowered.endswith(f"{unit}i"):
+            factor, lowered = 1024**position, lowered[:-2]
+            break
+        if lowered.endswith(unit):
+            factor, lowered = 1000**position, lowered[:-1]
+            break
+    try:
+        size = float(lowered) * factor
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < 10**18:
+        raise UsageError(f"{what} {quote(text)} is not a size", hint="write 500MB, 10GB or 1.5GiB")
+    return int(size)

@@ -1,0 +1,74 @@
+"""Whether locks can be relied on where a root lies: asked before anything is deleted."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from regcli.store import files
+
+# File systems on which flock is local to one host, silently does nothing, or depends on a mount option.
+_DOUBTFUL = frozenset(
+    [
+        "9p", "afs", "beegfs", "ceph", "cifs", "cvmfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs",
+        "smb3", "smbfs", "vboxsf", "virtiofs", "wekafs",
+    ]
+)  # fmt: skip
+
+
+def distrust_of_locks(path: str, lock_directory: str) -> str | None:
+    """Return why locks below `path` prove nothing, or None where they do.
+
+    Two descriptors of one file are locked against each other, and the file system is looked up: one that is shared between
+    hosts may lock within this host only.
+    """
+    kind = file_system(path)
+    if kind is not None and (kind in _DOUBTFUL or kind.startswith("fuse.")):
+        return f"{path} is on a file system that may be shared between hosts ({kind})"
+    return _probe(lock_directory)
+
+
+def _probe(directory: str) -> str | None:
+    try:
+        import fcntl
+    except ImportError:
+        return "this system has no flock"
+    path = f"{directory}/.tmp-locktest-{os.getpid()}-{files.random_hex(4)}"
+    try:
+        files.make_directories(directory)
+        first = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | files.CLOEXEC | files.NOFOLLOW, 0o600)
+    except OSError as error:
+        raise files.explain(error, f"cannot make a lock in {directory}") from error
+    second = -1
+    try:
+        second = os.open(path, os.O_RDWR | files.CLOEXEC | files.NOFOLLOW)
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return None if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else f"flock fails: {error.strerror}"
+    except OSError as error:
+        return f"flock fails: {error.strerror}"
+    else:
+        return f"two locks of one file in {directory} do not exclude each other"
+    finally:
+        os.close(first)
+        if second >= 0:
+            os.close(second)
+        os.unlink(path)
+
+
+def file_system(path: str) -> str | None:
+    """Return the type of the file system that a path is on, as the kernel calls it; None where it does not say."""
+    try:
+        device = os.stat(path).st_dev
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+            lines = stream.read().splitlines()
+    except OSError:
+        return None
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in lines:
+        head, _, tail = line.partition(" - ")
+        if head.split(" ")[2:3] == [wanted] and tail:
+            return tail.split(" ")[0]
+    return None
