@@ -70,6 +70,7 @@ class Session:
                 wait=settings.wait_seconds,
                 project=settings.project.value if settings.project else None,
                 verbosity=self.options.verbosity,
+                environment=place.environment(),
             )
         return self._context
 

@@ -114,6 +114,11 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+def environment() -> Mapping[str, str]:
+    """Return the user's variables, for what is passed down whole: the endpoints of object stores."""
+    return os.environ
+
+
 def wants_color(choice: str, stream: TextIO | None, environment: Mapping[str, str] | None = None) -> bool:
     """Decide on colour: `--color`, then NO_COLOR, FORCE_COLOR or CLICOLOR_FORCE, TERM=dumb, then the terminal."""
     variables = os.environ if environment is None else environment

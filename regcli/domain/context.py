@@ -12,7 +12,7 @@ from regcli.store.root import Root, create_root, open_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, Self
 
     from regcli.store.chain import Chain, Snapshot
@@ -58,6 +58,7 @@ class Context:
         user, uid, host: who asks; the operating system's user.
         clock: seconds since the epoch. sleep: pauses. wait: seconds a busy store is waited for.
         command: the command's name, such as `alias add`, for the history.
+        environment: the user's variables, for the endpoints of object stores.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Context:
         "_root",
         "clock",
         "command",
+        "environment",
         "host",
         "root_path",
         "sleep",
@@ -88,6 +90,7 @@ class Context:
         wait: float = 30.0,
         project: str | None = None,
         verbosity: int = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Take the surroundings as values; nothing is opened."""
         self.root_path = root_path
@@ -99,6 +102,7 @@ class Context:
         self.command = command
         self.wait = wait
         self.verbosity = verbosity
+        self.environment: Mapping[str, str] = {} if environment is None else environment
         self.warnings: list[str] = []
         self._project = project
         self._root: Root | None = None
