@@ -8,6 +8,7 @@ from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import Version, resolve
 from regcli.errors import NotFoundError, RefusedError, UsageError
 from regcli.model import quote
+from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class Downloaded:
-    """The outcome: the version, the absolute path, counts of files and bytes."""
+    """The outcome: the version, the absolute path, counts of files and bytes, and the files' names below the path."""
 
-    __slots__ = ("bytes", "files", "path", "removed", "skipped", "version", "written")
+    __slots__ = ("bytes", "files", "missing", "names", "path", "removed", "skipped", "version", "written")
 
     def __init__(self, version: Version, path: str) -> None:
         """Start with zero counts."""
+        self.names: Sequence[str] = ()
         self.version = version
         self.path = path
         self.files = 0
@@ -33,6 +35,8 @@ class Downloaded:
         self.skipped = 0
         self.removed = 0
         self.bytes = 0
+        # Paths of references that were left out, since their target is gone.
+        self.missing: Sequence[str] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the promised JSON fields."""
@@ -45,6 +49,7 @@ class Downloaded:
             "skipped": self.skipped,
             "removed": self.removed,
             "bytes": self.bytes,
+            "missing_references": list(self.missing),
         }
 
 
@@ -120,6 +125,11 @@ def _place(
 ) -> None:
     from regcli.store.materialize import materialize
 
+    references = any(entry[3] == REFERENCE for entry in entries)
+    if references:
+        from regcli.domain.fetching import settle_references
+
+        entries = settle_references(context, entries, allow_missing=options.allow_missing_references)
     result = materialize(
         context.root.content,
         entries,
@@ -135,6 +145,33 @@ def _place(
     done.skipped = result.skipped
     done.bytes = result.bytes
     done.removed = len(result.removed)
+    if references:
+        _fetch(context, entries, done, options)
+
+
+def _fetch(context: Context, entries: Sequence[Entry], done: Downloaded, options: DownloadOptions) -> None:
+    """Fetch the references, after the files: what is stored here is there even where the network fails."""
+    from regcli.domain.fetching import fetch_references
+
+    before = done.files, done.bytes
+
+    def report(files: int, size: int) -> None:
+        if options.progress is not None:
+            options.progress(before[0] + files, before[1] + size)
+
+    fetched = fetch_references(
+        context,
+        entries,
+        done.path,
+        allow_missing=options.allow_missing_references,
+        threads=options.threads,
+        progress=report,
+    )
+    done.files += fetched.files
+    done.written += fetched.written
+    done.skipped += fetched.skipped
+    done.bytes += fetched.bytes
+    done.missing = fetched.missing
 
 
 def download(
@@ -169,6 +206,7 @@ def download_version(
     """Write these entries of a version, which was resolved already, into a directory. Raises as `download` does."""
     done = Downloaded(version, os.path.abspath(directory))
     _place(context, entries, done, options)
+    done.names = [entry[0] for entry in entries]
     return done
 
 
@@ -186,6 +224,10 @@ def checkout(context: Context, text: str, directory: str, options: DownloadOptio
 
     def approve(changes: list[tuple[str, str, bool]]) -> None:
         lost = [name for name, _, stored in changes if not stored]
+        if not force and any(entry[3] == REFERENCE for entry in entries):
+            from regcli.domain.fetching import local_changes
+
+            lost += local_changes(context, entries, path)
         if lost and not force:
             shown = ", ".join(quote(name) for name in lost[:3])
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
@@ -197,24 +239,3 @@ def checkout(context: Context, text: str, directory: str, options: DownloadOptio
     done = Downloaded(version, path)
     _place(context, entries, done, options, approve)
     return done
-
-
-def write_stamp(path: str, done: Downloaded) -> None:
-    """Write the version's digest into a file, only when it changed, so that Make rebuilds only then.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    from regcli.store import files
-
-    text = f"{done.version.digest}\n".encode()
-    try:
-        if files.read_document(path) == text:
-            return
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    try:
-        files.make_directories(os.path.dirname(os.path.abspath(path)))
-        files.replace_file(os.path.abspath(path), text)
-    except OSError as error:
-        raise files.explain(error, f"cannot write {path}") from error

@@ -89,7 +89,12 @@ def verify_directory(context: Context, text: str, directory: str) -> Report:
     report.versions = 1
     report.files = len(entries)
     report.bytes = sum(entry[2] for entry in entries)
-    for kind, where, message in compare_directory(context.root.content, entries, path):
+    problems = compare_directory(context.root.content, entries, path)
+    if any(entry[3] == REFERENCE for entry in entries):
+        from regcli.domain.fetching import compare_references
+
+        problems = sorted(problems + compare_references(entries, path), key=lambda problem: problem[1])
+    for kind, where, message in problems:
         report.problems.append(Problem(kind, where, message, version.ref))
     return report
 

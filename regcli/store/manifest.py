@@ -175,10 +175,26 @@ def _problem_in_extra(digest: str, flags: int, extra: dict[str, Any] | None, alg
             return "a reference has no URI"
         if not digest or len(digest) > 1 << 16 or "\n" in digest or not _is_text(digest) or not _is_text((extra or {})["ref"]):
             return "a reference's digest or URI is malformed"
+        if wrong := _problem_in_reference(extra or {}):
+            return wrong
     md5 = (extra or {}).get("md5")
     if md5 is None:
-        return "an MD5 digest is missing" if algorithm == "MD5" and flags != REFERENCE else None
-    return None if isinstance(md5, str) and _are_digests([md5]) else "an MD5 digest is malformed"
+        problem = "an MD5 digest is missing" if algorithm == "MD5" and flags != REFERENCE else None
+    else:
+        problem = None if isinstance(md5, str) and _are_digests([md5]) else "an MD5 digest is malformed"
+    if problem is None and extra is not None and "object" in extra:
+        kind = extra["object"].get("kind") if isinstance(extra["object"], dict) else None
+        return None if isinstance(kind, str) and kind else "what an object is is not said"
+    return problem
+
+
+def _problem_in_reference(extra: dict[str, Any]) -> str | None:
+    for key in ("check", "etag", "version_id"):
+        if key in extra and not (isinstance(extra[key], str) and _is_text(extra[key]) and len(extra[key]) < 1 << 16):
+            return f"a reference's {key} is malformed"
+    if extra.get("unsized", True) is not True:
+        return "a reference's size is malformed"
+    return None if isinstance(extra.get("source", {}), dict) else "a reference's source is malformed"
 
 
 def _is_text(text: str) -> bool:
