@@ -383,6 +383,8 @@ def _commit(
         for item in inputs:
             backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)
         record = _record(context, request, logged, artifact_id, published, inputs, run_name)
+        if references := sum(entry[3] == REFERENCE for entry in entries):
+            record["references"] = references
         done.append({"op": "version", "version": index, "record": record})
         done.extend(alias_operations(context, now, snapshot, index, request.aliases))
         return done
