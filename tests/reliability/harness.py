@@ -163,7 +163,7 @@ def has_command(name: str) -> bool:
     """Tell whether the program has a command."""
     from regcli.cli.commands import COMMANDS
 
-    return name in str(COMMANDS)
+    return name in COMMANDS
 
 
 def is_root() -> bool:
