@@ -54,7 +54,7 @@ Conventions:
   that is laid out already with `session.emit_page`. Ask with `session.confirm` (False without a terminal).
 - What `emit` gets as lines or cells is escaped there; never put colour codes or markup into them.
 - Fail by raising a `RegcliError`. Return a number to exit with it (1: differences found); return nothing for 0.
-- After a change of options or help: `python -m regcli.cli.completion_scripts`. The row in `COMMANDS`, the examples (each is
+- After a change of options or help: `python -m regcli.cli.generate`. The row in `COMMANDS`, the examples (each is
   parsed), the help of every option and the scripts are tested for all commands in `tests/cli/test_help.py` and
   `test_completion.py`; a command's own tests use the fixtures `invoke` (in this process, fast) and `run` (a process of its
   own) of `tests/conftest.py`; helpers are imported as `from tests.conftest import Result`.
