@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.errors import UsageError
-from regcli.model import Alias, Tag, TypeName
+from regcli.model import Alias, Tag, TypeName, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ class LogOptions:
     """The options of `regcli log`, as given."""
 
     __slots__ = (
-        "aliases", "at", "base", "description", "dry_run", "exclude", "follow", "inputs", "link_mode", "links", "meta",
-        "meta_file", "metrics", "name", "new_version", "paths", "rehash", "remove", "run", "tags", "ttl", "type",
+        "aliases", "at", "base", "checksum", "description", "dry_run", "exclude", "follow", "inputs", "link_mode", "links",
+        "max_objects", "meta", "meta_file", "metrics", "name", "new_version", "paths", "references", "rehash", "remove", "run",
+        "tags", "ttl", "type",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +37,9 @@ class LogOptions:
         meta: Sequence[str] = (),
         meta_file: str | None = None,
         metrics: Sequence[str] = (),
+        references: Sequence[str] = (),
+        checksum: bool = True,
+        max_objects: int | None = None,
         at: str | None = None,
         exclude: Sequence[str] = (),
         inputs: Sequence[str] = (),
@@ -59,6 +63,9 @@ class LogOptions:
         self.meta = meta
         self.meta_file = meta_file
         self.metrics = metrics
+        self.references = references
+        self.checksum = checksum
+        self.max_objects = max_objects
         self.at = at
         self.exclude = exclude
         self.inputs = inputs
@@ -160,15 +167,48 @@ def run_log(
 
     if not options.name:
         raise UsageError("the artifact's name is missing", hint="give it with --name, as in `regcli log data/ --name zoo`")
-    if not options.paths and options.base is None:
+    if not options.paths and options.base is None and not options.references:
         raise UsageError("nothing to log", hint="name files or directories")
     request = _request(options)
+    if options.references:
+        request.entries = _collect_references(context, settings, options, update)
+    elif not options.checksum or options.max_objects is not None:
+        raise UsageError("--no-checksum and --max-objects need --ref", hint="they say how references are recorded")
     if not options.dry_run:
         context.make_root()
     request.cache = _cache(context, settings)
     if update is not None:
         request.progress = steps(update)
     return LogOutcome(log_version(context, request), dry_run=options.dry_run)
+
+
+def _collect_references(
+    context: Context, settings: Settings, options: LogOptions, update: Callable[[int, int], None] | None
+) -> list[Any]:
+    """Ask for everything that `--ref` names, before anything is written."""
+    from regcli.domain.references import collect_references, split_named
+
+    found: dict[str, Any] = {}
+    for text in options.references:
+        name, uri = split_named(text)
+        entries = collect_references(
+            context,
+            uri,
+            name=name,
+            prefix=options.at or "",
+            checksum=options.checksum,
+            max_objects=options.max_objects,
+            cache=_cache(context, settings),
+            progress=steps(update) if update is not None else None,
+        )
+        for entry in entries:
+            other = found.setdefault(entry[0], entry)
+            if other[1] != entry[1]:
+                raise UsageError(
+                    f"cannot add the same path twice: {quote(entry[0])} is given by two references",
+                    hint="name one of them, as in --ref NAME=URI",
+                )
+    return list(found.values())
 
 
 def _cache(context: Context, settings: Settings) -> Any:

@@ -18,14 +18,30 @@ if TYPE_CHECKING:
     from regcli.store.manifest import Entry
 
 
+def is_reference(entry: Entry) -> bool:
+    """Tell whether an entry's content is kept elsewhere."""
+    return bool(entry[3] & REFERENCE)
+
+
+def is_executable(entry: Entry) -> bool:
+    """Tell whether an entry is an executable file."""
+    return bool(entry[3] & EXECUTABLE)
+
+
 def entry_document(entry: Entry) -> dict[str, Any]:
     """Return an entry as `files --json` prints it."""
     path, digest, size, flags, extra = entry
     document: dict[str, Any] = {"path": path, "digest": digest, "size": size, "executable": bool(flags & EXECUTABLE)}
     if flags & REFERENCE and extra is not None:
         document["ref"] = extra["ref"]
+        document["check"] = extra.get("check", "size")
+        for key in ("etag", "version_id"):
+            if key in extra:
+                document[key] = extra[key]
     if extra is not None and "md5" in extra:
         document["md5"] = extra["md5"]
+    if extra is not None and "object" in extra:
+        document["object"] = extra["object"]
     return document
 
 

@@ -75,6 +75,14 @@ class Places:
             self._web.redirects.clear()
 
 
+def split_named(text: str) -> tuple[str | None, str]:
+    """Take `[NAME=]URI` apart; a `=` inside the URI belongs to it."""
+    before, mark, after = text.partition("=")
+    if mark and "://" not in before and elsewhere.scheme_of(after):
+        return before, after
+    return None, text
+
+
 def collect_references(
     context: Context,
     uri: str,

@@ -19,6 +19,9 @@ def checkout(
     reference: Annotated[str, typer.Argument(metavar="REF", help="The version")],
     directory: Annotated[str, typer.Argument(metavar="DIR", help="The directory that becomes it")],
     force: Annotated[bool, typer.Option("--force", "-f", help="Lose local changes that are stored nowhere")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing-references", help="Leave out references whose target is gone")
+    ] = False,
     link_mode: Annotated[
         Literal["auto", "copy", "reflink", "hardlink", "symlink"],
         typer.Option("--link-mode", metavar="auto|copy|reflink|hardlink|symlink", help="How files are made"),
@@ -41,7 +44,10 @@ def checkout(
 
     with progress(session, "checking out") as update:
         options = DownloadOptions(
-            link_mode=link_mode, cache=stat_cache(session.context, session.settings), progress=steps(update)
+            link_mode=link_mode,
+            allow_missing_references=allow_missing,
+            cache=stat_cache(session.context, session.settings),
+            progress=steps(update),
         )
         done = switch(session.context, reference, directory, options, force=force)
     session.note(

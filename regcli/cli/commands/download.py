@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count, human_size
 from regcli.cli.progress import progress
+from regcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from regcli.cli.context import Session
+    from regcli.domain.download import Downloaded
 
 app = typer.Typer()
 
@@ -39,14 +44,20 @@ def download(
         ),
     ] = "auto",
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at once")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing-references", help="Leave out references whose target is gone")
+    ] = False,
     stamp: Annotated[
         str | None, typer.Option("--stamp", metavar="FILE", help="Write the digest there, only when it changed (for Make)")
+    ] = None,
+    depfile: Annotated[
+        str | None, typer.Option("--depfile", metavar="FILE", help="With --stamp: write rules for Make that name the files")
     ] = None,
 ) -> None:
     """Bring a version's files into a directory
 
     A file that is there already with the right content is left alone, other files stay. Every byte is checked before its
-    file gets its name. Prints the directory.
+    file gets its name. References are fetched from where they lead. Prints the directory.
 
     Examples:
         regcli download model/zoo:production
@@ -54,22 +65,40 @@ def download(
         regcli download zoo:latest -o data/zoo --stamp data/zoo.stamp -q
     """
     session = session_of(ctx)
+    if depfile is not None and stamp is None:
+        raise UsageError("--depfile needs --stamp", hint="its rules say that the files are made with the stamp")
     from regcli.cli.caches import stat_cache
     from regcli.cli.logging import steps
-    from regcli.domain.download import DownloadOptions, write_stamp
+    from regcli.domain.download import DownloadOptions
     from regcli.domain.download import download as fetch
 
     with progress(session, "downloading") as update:
         options = DownloadOptions(
-            link_mode=link_mode, threads=jobs, cache=stat_cache(session.context, session.settings), progress=steps(update)
+            link_mode=link_mode,
+            threads=jobs,
+            allow_missing_references=allow_missing,
+            cache=stat_cache(session.context, session.settings),
+            progress=steps(update),
         )
         done = fetch(
             session.context, reference, output, options, prefix=path_prefix, include=include or (), exclude=exclude or ()
         )
     if stamp is not None:
-        write_stamp(stamp, done)
+        _tell_make(session, done, output, stamp, depfile)
     session.note(
         f"{done.version.ref}: {human_count(done.written, 'file')} written ({human_size(done.bytes)}),"
         f" {done.skipped} already there"
     )
     session.emit(done.document(), [done.path])
+
+
+def _tell_make(session: Session, done: Downloaded, output: str | None, stamp: str, depfile: str | None) -> None:
+    """Write the stamp, and the rules about the files; the stamp last, since it says that all is done."""
+    from regcli.domain.download import default_directory
+    from regcli.domain.stamps import write_depfile, write_stamp
+
+    if depfile is not None:
+        directory = output if output is not None else default_directory(done.version)
+        for name in write_depfile(depfile, stamp, directory, done.names):
+            session.warn(f"Make cannot name the file {name}; it is left out of {depfile}")
+    write_stamp(stamp, done.version.digest)

@@ -29,6 +29,14 @@ def log(
     ] = None,
     meta_file: Annotated[str | None, typer.Option("--meta-file", metavar="FILE", help="Metadata from a JSON object")] = None,
     metrics: Annotated[list[str] | None, typer.Option("--metric", metavar="KEY=NUMBER", help="A metric (repeatable)")] = None,
+    references: Annotated[
+        list[str] | None,
+        typer.Option("--ref", metavar="[NAME=]URI", help="Record what a URI leads to, without copying it (repeatable)"),
+    ] = None,
+    no_checksum: Annotated[bool, typer.Option("--no-checksum", help="With --ref: record the URI alone, unchecked")] = False,
+    max_objects: Annotated[
+        int | None, typer.Option("--max-objects", metavar="N", min=0, help="With --ref: refuse more (default: 10 million)")
+    ] = None,
     at: Annotated[
         str | None, typer.Option("--at", metavar="PREFIX", help="Place the paths under this directory of the artifact")
     ] = None,
@@ -70,13 +78,15 @@ def log(
         regcli log model.pt --name classifier --type model --alias best --metric accuracy=0.93
         regcli log data/ -n zoo -t dataset --link dataset/zoo --input zoo_raw:v3
         regcli log labels.csv -n zoo --base zoo:latest --remove old_labels.csv
+        regcli log -n raw -t dataset --ref s3://bucket/raw/ --ref labels.csv=https://example.com/labels-2.csv
     """
     from regcli.cli.logging import LogOptions, perform_log
 
     options = LogOptions(
         paths=paths or [], name=name, type=type_,
         aliases=aliases or [], tags=tags or [],
-        description=description, meta=meta or [], meta_file=meta_file, metrics=metrics or [], at=at, exclude=exclude or [],
+        description=description, meta=meta or [], meta_file=meta_file, metrics=metrics or [],
+        references=references or [], checksum=not no_checksum, max_objects=max_objects, at=at, exclude=exclude or [],
         inputs=inputs or [], run=run, ttl=ttl, links=links or [], base=base, remove=remove or [], link_mode=link_mode,
         follow=follow, rehash=rehash, new_version=new_version, dry_run=dry_run,
     )  # fmt: skip

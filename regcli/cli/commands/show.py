@@ -40,6 +40,7 @@ def show(
             ("Digest", f"{document['digest']} ({document['digest_algorithm']})"),
             ("Size", Size(document["size"])),
             ("Files", document["file_count"]),
+            ("References", document["reference_count"] or ""),
             ("State", document["state"]),
             ("TTL", document["ttl"]),
             ("Source", document["source"] if document["is_link"] else ""),
