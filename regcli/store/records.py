@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-RECENT = 96
-SMALL = 64
-LARGE = 1024
+RECENT = 32
+SMALL = 32
+LARGE = 256
 MAX_CHANGED = 48
 
 
@@ -153,15 +153,16 @@ class Records:
 
     def _merge(self) -> None:
         """Merge the small pages at the end once there are enough of them for a large one."""
-        count = 0
-        while count < len(self.pages) and self.pages[-1 - count][1] - self.pages[-1 - count][0] < LARGE - 1:
-            count += 1
-        if count < LARGE // SMALL:
-            return
-        records: dict[str, Record] = {}
-        for page in self.pages[-count:]:
-            records.update(self._load(page))
-        self.pages[-count:] = [self._write(records)]
+        small = len(self.pages)
+        while small and self.pages[small - 1][1] - self.pages[small - 1][0] < LARGE - 1:
+            small -= 1
+        together = LARGE // SMALL
+        while len(self.pages) - small >= together:
+            records: dict[str, Record] = {}
+            for page in self.pages[small : small + together]:
+                records.update(self._load(page))
+            self.pages[small : small + together] = [self._write(records)]
+            small += 1
 
     def _write(self, records: dict[str, Record]) -> list[Any]:
         indexes = [int(key) for key in records]
