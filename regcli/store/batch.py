@@ -295,18 +295,16 @@ class Batch:
             raise files.explain(error, f"cannot write to {self.content.root}") from error
         keep = False
         try:
-            if linked_here := owned < 0:
+            if owned < 0:
+                # Linking changes ctime: the look from before must be from after it.
+                before = os.fstat(descriptor)
                 digest, size = blobs.hash_file(descriptor, update)
             elif blobs.clone(descriptor, owned):
                 # Hash what is stored, not what the source has become meanwhile.
                 digest, size = blobs.hash_file(owned, update)
             else:
                 digest, size = blobs.copy_hashing(descriptor, owned, before.st_size, update=update)
-            after = os.fstat(descriptor)
-            if linked_here:
-                if (size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                    return None
-            elif size != before.st_size or not is_unchanged(before, after):
+            if size != before.st_size or not is_unchanged(before, os.fstat(descriptor)):
                 return None
             keep = self._adopt(digest, temporary, owned, size)
         except OSError as error:
@@ -404,6 +402,7 @@ class Batch:
         except OSError as error:
             raise files.explain(error, f"cannot write to {root}") from error
         for writer, index in self._finished:
+            self._check_rival_packs(writer)
             writer.close()
             self.content.index.add(writer.identity, index)
         added = bool(self._finished)
@@ -440,6 +439,23 @@ class Batch:
             if not files.link_exclusive(temporary, path):
                 self._check_rival(digest, temporary, path)
         return sorted(touched)
+
+    def _check_rival_packs(self, writer: packs.PackWriter) -> None:
+        """Compare with what others published meanwhile: of two writers, at least the later one looks after both are there."""
+        for digest, identity, length, offset in self.content.index.rivals(writer.rows, writer.identity):
+            stored = self.content.read_place(digest, (identity, length, offset))
+            if stored != writer.read(digest) and xxhash.xxh3_128_digest(stored) == digest:
+                self._withdraw(writer, digest)
+                raise _collision(digest, self.content.index.pack_path(identity))
+
+    def _withdraw(self, writer: packs.PackWriter, digest: bytes) -> None:
+        """Replace a published pack by one without a blob; the others may be in use by now."""
+        from regcli.store.sweep import copy_records
+
+        rows = [(other, row & 0xFFFFFFFF, row >> 32) for other, row in writer.rows.items() if other != digest]
+        if rows:
+            copy_records(self.content, writer.identity, rows)
+        os.unlink(writer.final_path)
 
     def _check_rival(self, digest: bytes, temporary: str, path: str) -> None:
         """The name is taken, perhaps since we looked: it must be the same bytes, or damaged."""

@@ -263,12 +263,10 @@ def _changes(
         elif stat.S_ISLNK(status.st_mode) and (own := _own_link(content, beneath, path)):
             digests[path] = own
     stored = content.have({digest for digest in digests.values() if digest})
-    changes: list[Change] = []
-    for path in extra:
-        changes.append((path, "extra", digests.get(path, "") in stored or _is_litter(path)))
-    for path in modified:
-        if digests.get(path) != wanted[path][1]:
-            changes.append((path, "modified", digests.get(path, "") in stored))
+    changes = [(path, "extra", digests.get(path, "") in stored or _is_litter(path)) for path in extra]
+    changes += [
+        (path, "modified", digests.get(path, "") in stored) for path in modified if digests.get(path) != wanted[path][1]
+    ]
     return changes
 
 

@@ -9,7 +9,7 @@ import xxhash
 
 from regcli.errors import IntegrityError, NotFoundError, StorageError
 from regcli.store import blobs, files, packs
-from regcli.store.packindex import PackIndex
+from regcli.store.packset import PackSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Content:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.index = PackIndex(f"{root}/packs")
+        self.index = PackSet(f"{root}/packs")
         self._descriptors: dict[bytes, int] = {}
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ class Content:
         Raises:
             NotFoundError: it is not stored.
         """
-        for attempt in range(3):
+        for attempt in range(4):
             places = self.index.find(bytes.fromhex(digest))
             if places:
                 return places[0][1]
@@ -116,7 +116,11 @@ class Content:
         if attempt == 0:
             self._forget()
             return True
-        return attempt == 1 and self._recall(digest)
+        if attempt == 1:
+            # An index file may be wrong though its checksums are right; the packs themselves say what is in them.
+            self.index.distrust()
+            return True
+        return attempt == 2 and self._recall(digest)
 
     def _forget(self) -> None:
         """Read the index anew: packs may have been added or rewritten since it was loaded."""
@@ -179,34 +183,13 @@ class Content:
             NotFoundError: it is not stored.
             IntegrityError: it is damaged everywhere, or larger than `limit`; names the file.
         """
-        binary = bytes.fromhex(digest)
-        problem = ""
-        for attempt in range(3):
-            for place in self.index.find(binary):
-                path = self.index.pack_path(place[0])
-                if place[1] > limit:
-                    raise IntegrityError(f"blob {digest} is larger than {limit} bytes")
-                try:
-                    data = self.read_place(binary, place)
-                except FileNotFoundError:
-                    continue
-                except packs.PackError:
-                    problem = path
-                    continue
-                except OSError as error:
-                    raise files.explain(error, f"cannot read {path}") from error
-                if xxhash.xxh3_128_digest(data) == binary:
-                    return data
-                problem = path
-            path = blobs.blob_path(self.root, digest)
-            try:
-                data = files.read_document(path, limit)
-            except (FileNotFoundError, NotADirectoryError):
-                pass
-            else:
-                if xxhash.xxh3_128_digest(data) == binary:
-                    return data
-                problem = path
+        problems: list[str] = []
+        for attempt in range(4):
+            data = self._read_from_packs(digest, limit, problems)
+            if data is None:
+                data = self._read_from_file(digest, limit, problems)
+            if data is not None:
+                return data
             if not self._again(digest, attempt):
                 break
         # In a root that cannot be written nothing can be moved back, but read where it is.
@@ -218,9 +201,41 @@ class Content:
                     return trash.read(digest, limit)
                 except (NotFoundError, IntegrityError):
                     continue
-        if problem:
-            raise IntegrityError(f"blob {digest} is corrupt in {problem}", hint="run `regcli verify` to see all damage")
+        problems += [f"{self.index.pack_path(pack)}, perhaps: {damage}" for pack, damage in self.index.damaged.items()]
+        if problems:
+            raise IntegrityError(f"blob {digest} is corrupt in {problems[0]}", hint="run `regcli verify` to see all damage")
         raise NotFoundError(f"no blob {digest} in {self.root}", hint="run `regcli verify` to see all damage")
+
+    def _read_from_packs(self, digest: str, limit: int, problems: list[str]) -> bytes | None:
+        binary = bytes.fromhex(digest)
+        for place in self.index.find(binary):
+            path = self.index.pack_path(place[0])
+            if place[1] > limit:
+                raise IntegrityError(f"blob {digest} is larger than {limit} bytes")
+            try:
+                data = self.read_place(binary, place)
+            except FileNotFoundError:
+                continue
+            except packs.PackError:
+                problems.append(path)
+                continue
+            except OSError as error:
+                raise files.explain(error, f"cannot read {path}") from error
+            if xxhash.xxh3_128_digest(data) == binary:
+                return data
+            problems.append(path)
+        return None
+
+    def _read_from_file(self, digest: str, limit: int, problems: list[str]) -> bytes | None:
+        path = blobs.blob_path(self.root, digest)
+        try:
+            data = files.read_document(path, limit)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if xxhash.xxh3_128_hexdigest(data) == digest:
+            return data
+        problems.append(path)
+        return None
 
     def open_loose(self, digest: str) -> int | None:
         """Return a descriptor of a large blob's file, or None.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -166,6 +167,8 @@ def _is_directory(path: str) -> bool:
             raise UsageError(f"{quote(path)} is a link that leads nowhere") from error
         raise UsageError(f"there is no file or directory {quote(path)}") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(f"{quote(path)} is a link that leads in circles") from error
         raise files.explain(error, f"cannot read {path}") from error
     if stat.S_ISDIR(mode):
         return True
@@ -282,7 +285,10 @@ class _Run:
             link_from = os.path.realpath(where) if self._link_mode != "copy" else None
             digest, _, md5 = self._batch.put_descriptor(descriptor, where, md5=self._md5, link_from=link_from)
             value = digest + md5
-        after = os.fstat(descriptor)
+        try:
+            after = os.fstat(descriptor)
+        except OSError as error:
+            raise files.explain(error, f"cannot read {where}") from error
         self._learn(value, after, where)
         return value, after
 

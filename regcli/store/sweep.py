@@ -160,7 +160,7 @@ def _sweep_pack(
     swept.bytes += status.st_size - (pack_size(kept) if kept else 0)
     if trash is not None:
         if kept:
-            _write_pack(content, identity, kept)
+            copy_records(content, identity, kept)
         trash.take(path, f"packs/{os.path.basename(path)}")
 
 
@@ -169,7 +169,7 @@ def pack_size(rows: list[tuple[bytes, int, int]]) -> int:
     return packs.HEADER.size + sum(row[1] + packs.RECORD.size for row in rows) + index_size(len(rows)) + packs.FOOTER.size
 
 
-def _write_pack(content: Content, identity: bytes, rows: list[tuple[bytes, int, int]]) -> None:
+def copy_records(content: Content, identity: bytes, rows: list[tuple[bytes, int, int]]) -> None:
     """Write and publish a pack with some records of another, as they are: damage stays to be seen."""
     directory = content.index.directory
     writer = packs.PackWriter(directory)
@@ -204,7 +204,7 @@ def replace_pack(content: Content, identity: bytes, rows: list[tuple[bytes, int,
     path = content.index.pack_path(identity)
     try:
         if rows:
-            _write_pack(content, identity, rows)
+            copy_records(content, identity, rows)
         trash = _Trash(content.root, time.time())
         trash.take(path, f"packs/{os.path.basename(path)}")
         trash.sync()

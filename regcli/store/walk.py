@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from regcli.errors import UsageError
+from regcli.errors import StorageError, UsageError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.ignore import Ignore, excludes, read_ignore_file
@@ -66,12 +66,13 @@ class Walk:
             raise files.explain(error, f"cannot read {self.top}") from error
         try:
             # A stack of its own: trees may be deeper than Python's.
-            pending: list[Pending] = [("", None, frozenset((_identity(os.fstat(top)),)))]
+            above = frozenset((_identity(os.fstat(top)),)) if self._follow else frozenset()
+            pending: list[Pending] = [("", None, above)]
             while pending:
                 prefix, scope, above = pending.pop()
                 descriptor = self._open(top, prefix)
                 try:
-                    if lines := read_ignore_file(descriptor, f"{self.top}/{prefix}"):
+                    if lines := self._read_ignore_file(descriptor, prefix):
                         scope = Ignore(lines, prefix, scope)
                     below: list[Pending] = []
                     for found in self._list(descriptor, prefix, scope, above, below):
@@ -83,6 +84,13 @@ class Walk:
                 pending += below
         finally:
             os.close(top)
+
+    def _read_ignore_file(self, descriptor: int, prefix: str) -> list[str]:
+        try:
+            return read_ignore_file(descriptor, f"{self.top}/{prefix}")
+        except StorageError as error:
+            # It was opened relative to its directory, and so named.
+            raise StorageError(f"{error.message} (in {self.top}/{prefix})", hint=error.hint) from error
 
     def _open(self, top: int, prefix: str) -> int:
         try:

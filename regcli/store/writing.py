@@ -1,0 +1,411 @@
+"""Writing the files of a version: small ones from packs, large ones from files, each proven before it has its name."""
+
+from __future__ import annotations
+
+import errno
+import os
+from itertools import count
+
+import xxhash
+
+from regcli.errors import IntegrityError, NotFoundError
+from regcli.model import quote
+from regcli.store import blobs, files, packs
+from regcli.store.manifest import EXECUTABLE
+from regcli.store.statcache import make_key, no_section
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from regcli.store.beneath import Beneath
+    from regcli.store.content import Content
+    from regcli.store.statcache import StatCache
+
+    Wanted = tuple[str, str, int, int]  # name, digest, size, flags
+    Located = tuple[bytes, int, int, Wanted]  # pack, offset, size, row
+
+# Fewer files than this are written sooner than a thread is started.
+WORTH_A_THREAD = 64
+_CREATE = files.CREATE
+# Records of a pack that are this near are read with one call.
+_GAP = 64 << 10
+_WINDOW = 1 << 20
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EROFS)
+
+
+class Task:
+    """Files of one directory that have to be written.
+
+    Attributes:
+        directory: below the target, "" for the target itself.
+        small: rows whose bytes are in packs, with pack, offset and length.
+        large: the others.
+        is_new: the directory does not exist and nothing but these files will be in it.
+    """
+
+    __slots__ = ("directory", "is_new", "large", "small")
+
+    def __init__(self, directory: str, large: list[Wanted], *, is_new: bool) -> None:
+        self.directory = directory
+        self.large = large
+        self.small: list[Located] = []
+        self.is_new = is_new
+
+    def locate(self, content: Content) -> None:
+        """Find out which files are in packs, and where."""
+        find = content.index.find
+        large = []
+        for row in self.large:
+            places = find(bytes.fromhex(row[1]))
+            if places and places[0][1] == row[2]:
+                self.small.append((places[0][0], places[0][2], row[2], row))
+            else:
+                large.append(row)
+        # In the order of the pack: neighbours are read together.
+        self.small.sort(key=_by_place)
+        self.large = large
+
+
+def split_tasks(tasks: list[Task]) -> list[Task]:
+    """Cut long lists, so that two threads share a flat directory; what fills a new directory stays together."""
+    pieces: list[Task] = []
+    for task in tasks:
+        if not task.is_new:
+            for start in range(WORTH_A_THREAD, len(task.small), WORTH_A_THREAD):
+                piece = Task(task.directory, [], is_new=False)
+                piece.small = task.small[start : start + WORTH_A_THREAD]
+                pieces.append(piece)
+            del task.small[WORTH_A_THREAD:]
+        # After the small files: by then the directory is there.
+        pieces += [Task(task.directory, [row], is_new=False) for row in task.large[1:]]
+        del task.large[1:]
+    return tasks + pieces
+
+
+class Setup:
+    """What the writers of one `materialize` share.
+
+    Attributes:
+        content: where the blobs are.
+        link_mode: how files come from the store.
+        shares_files: the files shall be the store's own, by link.
+        wants_status: a `stat` of each file is wanted, for the cache.
+        blobs_section: what the cache knows of large blobs.
+        report: called now and then.
+    """
+
+    __slots__ = ("_number", "_tag", "blobs_section", "content", "link_mode", "report", "shares_files", "wants_status")
+
+    def __init__(self, content: Content, link_mode: str, cache: StatCache | None, report: Callable[[], None]) -> None:
+        self.content = content
+        self.link_mode = link_mode
+        self.shares_files = link_mode in ("hardlink", "symlink")
+        self.wants_status = cache is not None
+        # Loading it is only worth while where bytes are shared instead of copied; no more than a stat otherwise.
+        shares = cache is not None and link_mode != "copy"
+        self.blobs_section = cache.section(f"{content.root}/blobs") if shares and cache is not None else no_section()
+        self.report = report
+        self._tag = f".tmp-{os.getpid()}-{files.random_hex(8)}"
+        # Drawing the next number is one step, so threads never share a temporary name.
+        self._number = count(1).__next__
+
+    def temporary(self) -> str:
+        """Return a fresh temporary name."""
+        return f"{self._tag}-{self._number():x}"
+
+    def is_proven(self, descriptor: int, digest: str) -> bool:
+        """Tell whether a large blob has its content: read once, afterwards by its unchanged `stat`.
+
+        Only for files that share the store's bytes, where nothing is copied that could be hashed on the way.
+        """
+        status = os.fstat(descriptor)
+        binary = bytes.fromhex(digest)
+        if self.blobs_section.known.get(make_key(status)) == binary:
+            return True
+        if blobs.hash_file(descriptor)[0] != binary:
+            return False
+        self.blobs_section.add(os.fstat(descriptor), binary)
+        return True
+
+    def is_own_link(self, name: str, directory: int, digest: str) -> bool:
+        """Tell whether a symbolic link leads to the store's own, proven file with a blob."""
+        if os.readlink(name, dir_fd=directory) != os.path.abspath(blobs.blob_path(self.content.root, digest)):
+            return False
+        descriptor = self.content.open_loose(digest)
+        if descriptor is None:
+            return False
+        try:
+            return self.is_proven(descriptor, digest)
+        finally:
+            os.close(descriptor)
+
+
+def _corrupt(content: Content, digest: str) -> IntegrityError:
+    path = blobs.blob_path(content.root, digest)
+    return IntegrityError(f"blob {digest} is corrupt in {path}", hint="run `regcli verify` to see all damage")
+
+
+class Writer:
+    """Writes files; one for each thread.
+
+    Attributes:
+        written, bytes: what was written.
+        finished: (directory, name, stat after writing, digest), for the cache.
+        leftovers: (directory, row) of files whose bytes were not where the index said.
+    """
+
+    __slots__ = ("_beneath", "_directory", "_place", "_setup", "_threads", "bytes", "finished", "leftovers", "written")
+
+    def __init__(self, setup: Setup, beneath: Beneath, *, threads: int) -> None:
+        self._setup = setup
+        self._beneath = beneath
+        self._threads = threads
+        self._directory = -1
+        self._place = ""
+        self.written = 0
+        self.bytes = 0
+        self.finished: list[tuple[str, str, os.stat_result, str]] = []
+        self.leftovers: list[tuple[str, Wanted]] = []
+
+    def close(self) -> None:
+        """Close the directories that are open."""
+        self._beneath.close()
+
+    def write(self, task: Task) -> None:
+        """Write all files of a task, or raise; files with their final names stay."""
+        self._place = task.directory
+        if task.is_new and task.small:
+            self._fill_new(task.directory, task.small)
+        elif task.small:
+            self._directory = self._beneath.open(task.directory, create=True)
+            self._write_small(task.small, direct=False)
+        if task.large:
+            self._directory = self._beneath.open(task.directory, create=True)
+            for row in task.large:
+                self._write_large(row)
+                self._setup.report()
+
+    def write_again(self, leftovers: list[tuple[str, Wanted]]) -> None:
+        """Write files whose blobs have to be looked up anew."""
+        for directory, row in leftovers:
+            self._place = directory
+            self._directory = self._beneath.open(directory, create=True)
+            self._write_bytes(row, self._read_whole(row), direct=False)
+
+    def _done(self, name: str, status: os.stat_result | None, row: Wanted) -> None:
+        self.written += 1
+        self.bytes += row[2]
+        if status is not None:
+            self.finished.append((self._place, name, status, row[1]))
+
+    def _fill_new(self, directory: str, small: list[Located]) -> None:
+        """Fill a directory under another name, then give it its own: one renaming for all its files."""
+        parent, _, name = directory.rpartition("/")
+        outer = self._beneath.open(parent, create=True)
+        temporary = self._temporary()
+        path = f"{self._beneath.path}/{directory}"
+        try:
+            os.mkdir(temporary, dir_fd=outer)
+            self._directory = os.open(temporary, os.O_RDONLY | files.CLOEXEC | files.NOFOLLOW, dir_fd=outer)
+        except OSError as error:
+            raise files.explain(error, f"cannot make {path}") from error
+        done: list[str] = []
+        try:
+            self._write_small(small, direct=True, done=done)
+            try:
+                os.rename(temporary, name, src_dir_fd=outer, dst_dir_fd=outer)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise files.explain(error, f"cannot make {path}") from error
+                self._move_out(directory, done)
+            done = []
+        finally:
+            for left in done:
+                _unlink(left, self._directory)
+            os.close(self._directory)
+            try:
+                os.rmdir(temporary, dir_fd=outer)
+            except OSError:
+                pass
+
+    def _move_out(self, directory: str, names: list[str]) -> None:
+        """Somebody made the directory meanwhile: its files go in one by one."""
+        inner = self._beneath.fork()
+        try:
+            descriptor = inner.open(directory, create=True)
+            for name in names:
+                os.rename(name, name, src_dir_fd=self._directory, dst_dir_fd=descriptor)
+        except OSError as error:
+            raise files.explain(error, f"cannot write to {self._beneath.path}/{directory}") from error
+        finally:
+            inner.close()
+
+    def _write_small(self, rows: list[Located], *, direct: bool, done: list[str] | None = None) -> None:
+        start = 0
+        digest_of = xxhash.xxh3_128_hexdigest
+        while start < len(rows):
+            identity, first, length, _ = rows[start]
+            end = start + 1
+            limit = first + length
+            while end < len(rows) and rows[end][0] == identity:
+                offset, size = rows[end][1:3]
+                if offset > limit + _GAP or offset + size > first + _WINDOW:
+                    break
+                limit = max(limit, offset + size)
+                end += 1
+            view = memoryview(self._read(identity, first, limit - first))
+            for _, offset, size, row in rows[start:end]:
+                data = view[offset - first : offset - first + size]
+                if digest_of(data) != row[1]:
+                    # Damaged or rewritten; there may be another copy.
+                    self.leftovers.append((self._place, row))
+                    continue
+                if done is not None:
+                    done.append(row[0])
+                self._write_bytes(row, data, direct=direct)
+            start = end
+        self._setup.report()
+
+    def _read(self, identity: bytes, offset: int, size: int) -> bytes:
+        try:
+            descriptor, owned = self._setup.content.pack_descriptor(identity)
+            try:
+                return packs.read_exactly(descriptor, size, offset)
+            finally:
+                if owned:
+                    os.close(descriptor)
+        except FileNotFoundError:
+            # Rewritten by a sweep since the index was loaded: each blob is looked up anew.
+            return b""
+        except OSError as error:
+            raise files.explain(error, f"cannot read {self._setup.content.index.pack_path(identity)}") from error
+
+    def _path(self, name: str) -> str:
+        return f"{self._beneath.path}/{self._place}/{name}" if self._place else f"{self._beneath.path}/{name}"
+
+    def _mode(self, row: Wanted) -> int:
+        """Return the mode to create a file with (the kernel applies the umask): read-only where links were asked for."""
+        mode = 0o777 if row[3] == EXECUTABLE else 0o666
+        return mode & 0o555 if self._setup.shares_files else mode
+
+    def _temporary(self) -> str:
+        return self._setup.temporary()
+
+    def _write_bytes(self, row: Wanted, data: memoryview | bytes, *, direct: bool) -> None:
+        """Write proven bytes; `direct` in a directory that nobody sees yet."""
+        name = row[0]
+        directory = self._directory
+        temporary = name if direct else self._temporary()
+        status = None
+        try:
+            descriptor = os.open(temporary, _CREATE, self._mode(row), dir_fd=directory)
+            try:
+                if os.write(descriptor, data) != len(data):
+                    os.lseek(descriptor, 0, os.SEEK_SET)
+                    files.write_all(descriptor, data)
+                if self._setup.wants_status:
+                    status = os.fstat(descriptor)
+            except BaseException:
+                _unlink(temporary, directory)
+                raise
+            finally:
+                os.close(descriptor)
+            if not direct:
+                self._rename(temporary, name)
+        except OSError as error:
+            raise files.explain(error, f"cannot write {self._path(name)}") from error
+        self._done(name, status, row)
+
+    def _rename(self, temporary: str, name: str) -> None:
+        try:
+            os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except BaseException:
+            _unlink(temporary, self._directory)
+            raise
+
+    # Large blobs, and links to the store
+
+    def _write_large(self, row: Wanted) -> None:
+        source = self._setup.content.open_loose(row[1])
+        if source is None:
+            self.leftovers.append((self._place, row))
+            return
+        try:
+            mode = self._setup.link_mode
+            if mode in ("hardlink", "symlink") and row[3] != EXECUTABLE and self._link(row, source, mode):
+                return
+            self._copy(row, source)
+        finally:
+            os.close(source)
+
+    def _read_whole(self, row: Wanted) -> bytes:
+        try:
+            data = self._setup.content.read(row[1])
+        except NotFoundError as error:
+            raise IntegrityError(
+                f"the content of {quote(self._path(row[0]))} is missing from the store: blob {row[1]}", hint=error.hint
+            ) from error
+        if len(data) != row[2]:
+            raise IntegrityError(f"the manifest says that {quote(row[0])} has {row[2]} bytes, but its blob has {len(data)}")
+        return data
+
+    def _prove(self, source: int, digest: str) -> None:
+        if not self._setup.is_proven(source, digest):
+            raise _corrupt(self._setup.content, digest)
+
+    def _link(self, row: Wanted, source: int, mode: str) -> bool:
+        """Give the store's own file a name here; False where that cannot be."""
+        self._prove(source, row[1])
+        path = os.path.abspath(blobs.blob_path(self._setup.content.root, row[1]))
+        temporary = self._temporary()
+        try:
+            if mode == "hardlink":
+                os.link(path, temporary, dst_dir_fd=self._directory, follow_symlinks=False)
+            else:
+                os.symlink(path, temporary, dir_fd=self._directory)
+            self._rename(temporary, row[0])
+            # Where both names were one file already, rename does nothing and leaves both.
+            _unlink(temporary, self._directory)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
+            raise files.explain(error, f"cannot write {self._path(row[0])}") from error
+        self._done(row[0], None, row)
+        return True
+
+    def _copy(self, row: Wanted, source: int) -> None:
+        name, digest, size, _ = row
+        setup = self._setup
+        temporary = self._temporary()
+        status = None
+        try:
+            descriptor = os.open(temporary, _CREATE & ~os.O_WRONLY | os.O_RDWR, self._mode(row), dir_fd=self._directory)
+            try:
+                if setup.link_mode in ("auto", "reflink") and blobs.clone(source, descriptor):
+                    self._prove(source, digest)
+                else:
+                    found, copied = blobs.copy_hashing(source, descriptor, size, threads=self._threads)
+                    if found.hex() != digest or copied != size:
+                        raise _corrupt(setup.content, digest)
+                status = os.fstat(descriptor)
+            except BaseException:
+                _unlink(temporary, self._directory)
+                raise
+            finally:
+                os.close(descriptor)
+            self._rename(temporary, name)
+        except OSError as error:
+            raise files.explain(error, f"cannot write {self._path(name)}") from error
+        self._done(name, status, row)
+
+
+def _by_place(row: Located) -> tuple[bytes, int]:
+    return row[0], row[1]
+
+
+def _unlink(name: str, directory: int) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        pass
