@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.collections import (
-    LINK,
     SOURCE,
     Collection,
     chain_at,
     directory_name,
     find_collection,
-    is_live,
     locate,
     redirected,
     require_free,
@@ -347,26 +345,41 @@ def remove_collection(
 
 
 def collection_details(context: Context, text: str) -> dict[str, Any]:
-    """Return what `collection show` prints: the collection's fields, its size and who may see it."""
-    from regcli.domain.documents import collection_document
+    """Return what `collection show` prints.
 
+    Raises:
+        NotFoundError: there is no such collection. RoleError: the user may not look.
+    """
     collection = find_collection(context, parse_collection(_bare(text), context.project))
+    return show_collection(context, collection)
+
+
+def show_collection(context: Context, collection: Collection) -> dict[str, Any]:
+    """Return a collection's fields as JSON has them, with its size and its default TTL."""
+    from regcli.domain.documents import collection_document, format_ttl
+
     _require(context, collection, "view")
     state = collection.state
-    ttl = state["ttl"]
     return {
         **collection_document(collection),
         "registry": collection.registry.name if collection.registry is not None else None,
         "protected_aliases": sorted({alias for _, alias in protected_versions(collection)}),
-        "ttl": "inherit" if ttl is None else ttl if isinstance(ttl, str) else _shown_ttl(ttl),
-        "size": sum(record["size"] for _, record in collection.versions() if is_live(record)),
-        "next": f"v{state['next']}",
-        "former_names": list(dict.fromkeys(state["former"])),
-        "is_link_collection": state["kind"] == LINK,
+        "ttl": "inherit" if state["ttl"] is None else format_ttl(state["ttl"]),
+        "size": sum(record["size"] for _, record in collection.versions()),
+        "former_names": [name for name in dict.fromkeys(state["former"]) if name != fold(collection.name)],
     }
 
 
-def _shown_ttl(ttl: int) -> str:
-    from regcli.domain.documents import format_ttl
+def list_all_collections(context: Context, text: str | None) -> list[dict[str, Any]]:
+    """Return the collections of a registry or project, or of all that the user may see.
 
-    return format_ttl(ttl)
+    Raises:
+        NotFoundError: there is no such place. RoleError: the user may not look.
+    """
+    from regcli.domain import listing
+
+    if text is not None:
+        # A bare name is a registry here: a collection has no collections.
+        return listing.collection_rows(context, listing.find_container(context, text))
+    places: list[Registry | listing.Project] = [*listing.list_visible_registries(context), *listing.list_projects(context)]
+    return [row for place in places for row in listing.collection_rows(context, place)]

@@ -122,6 +122,19 @@ def find_place(context: Context, text: str) -> Place:
     return find_collection(context, parse_collection(text, context.project))
 
 
+def find_container(context: Context, text: str) -> Registry | Project:
+    """Return the registry or project that a name means, with or without a final slash.
+
+    Raises:
+        NotFoundError: there is none. InvalidReferenceError: it has too many parts.
+    """
+    name = text.rstrip("/")
+    found = find_place(context, f"{name}/")
+    if isinstance(found, Collection):
+        raise InvalidReferenceError(f"{quote(text)} is a collection", hint="name a registry, or ENTITY/PROJECT")
+    return found
+
+
 def _source(context: Context, name: str) -> Collection:
     current = context.project
     return find_collection(context, CollectionRef(name, entity=current.entity, project=current.project))

@@ -33,6 +33,17 @@ def check_user(user: str) -> str:
     return user
 
 
+def is_known_user(user: str) -> bool:
+    """Tell whether this system knows a user of that name; another one that shares the root may."""
+    try:
+        import pwd
+
+        pwd.getpwnam(user)
+    except (ImportError, KeyError):
+        return False
+    return True
+
+
 def require_an_admin(registry: str, members: dict[str, str]) -> None:
     """Refuse what would leave a registry without an admin, which nobody could repair.
 

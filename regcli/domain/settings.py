@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from regcli.model import EntityName, fold
+from regcli.errors import RoleError
+from regcli.model import EntityName, fold, quote
 from regcli.store.chain import Chain
 
 TYPE_CHECKING = False
@@ -67,11 +68,41 @@ def register_entity(context: Context, name: str, *, personal: bool) -> Change:
     return context.transact(root_chain(context), check)
 
 
-def initialize(context: Context, entity: str | None, *, personal: bool) -> tuple[Root, bool]:
-    """Make the root, or record an entity in the one that is there; returns it and whether it was made."""
+def set_default_ttl(context: Context, ttl: int | None) -> Change:
+    """Set how long versions live whose TTL is inherited: seconds, or None for ever.
+
+    Holds for existing versions too. Source: the W&B docs on TTL, where only team admins set it; here the root's owner does.
+
+    Raises:
+        RoleError: the user did not make the root.
+    """
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        if context.user != context.root.owner:
+            raise RoleError(
+                f"user {quote(context.user)} may not change the default TTL of the root",
+                hint=f"its owner is {quote(context.root.owner)}; you can set the TTL of a version or a collection",
+            )
+        before = snapshot.state["ttl"]
+        return [] if before == ttl else [{"op": "set", "field": "ttl", "before": before, "after": ttl}]
+
+    return context.transact(root_chain(context), check)
+
+
+def initialize(context: Context, entity: str | None, *, personal: bool, ttl: int | str | None = "keep") -> tuple[Root, bool]:
+    """Make the root, or record an entity in the one that is there; returns it and whether it was made.
+
+    `ttl` is the default TTL of versions: seconds, None for never, or `keep`.
+
+    Raises:
+        RoleError: a default TTL, but the root belongs to somebody else.
+    """
     from regcli.domain.registries import write_built_in
 
     root, made = context.make_root(entity, personal=personal)
+    if not isinstance(ttl, str):
+        # First, as it is what may be refused.
+        set_default_ttl(context, ttl)
     if made:
         write_built_in(context)
     elif entity is not None or personal:

@@ -19,22 +19,30 @@ def init(
     ] = None,
     entity: Annotated[str | None, typer.Option("--entity", metavar="ENTITY", help="The default entity of plain names")] = None,
     personal: Annotated[bool, typer.Option("--personal", help="The entity is a person: its versions cannot be linked")] = False,
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", metavar="DURATION", help="Default TTL of versions, such as 90d, or none")
+    ] = None,
 ) -> None:
     """Make a root
 
     Nothing has to be set up before the first `regcli log`; this is for choosing the place and the default entity.
-    Where there is a root already, nothing happens, except that an entity is recorded as a team or a person.
+    Where there is a root already, nothing happens, except that an entity is recorded as a team or a person, and that its
+    owner can set the default TTL: how long versions live that have no TTL of their own and whose collection has none.
 
     Examples:
         regcli init .regcli
         regcli init /shared/models --entity vision-team
         regcli init --entity alice --personal
+        regcli init --ttl 90d
     """
     session = session_of(ctx)
     if directory is not None:
         session.use_root(directory)
+    from regcli.domain.metadata import parse_default_ttl
     from regcli.domain.settings import initialize
 
-    root, made = initialize(session.context, entity, personal=personal)
+    root, made = initialize(
+        session.context, entity, personal=personal, ttl=parse_default_ttl(ttl) if ttl is not None else "keep"
+    )
     session.note(f"made a root at {root.path}" if made else f"there is a root at {root.path} already")
     session.emit({"root": root.path, "id": root.id, "created": made, "entity": root.entity}, [root.path])

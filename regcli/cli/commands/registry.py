@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import Chips, When, definitions, table
+from regcli.cli.output import Chips, When, definitions, human_count, table
+from regcli.cli.questions import confirm_removal
+from regcli.errors import UsageError
 from regcli.model import RegistryName, TypeName
 
-app = typer.Typer(help="Create, list and show registries")
+app = typer.Typer(help="Create, list, show, edit and delete registries")
 
 
 @app.command("create")
@@ -110,3 +112,143 @@ def show(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="REGIST
             ("Created by", document["created_by"]),
         ),
     )
+
+
+Registry = Annotated[str, typer.Argument(metavar="REGISTRY", help="Which registry")]
+Reason = Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")]
+
+
+@app.command("edit")
+def edit(
+    ctx: typer.Context,
+    name: Registry,
+    description: Annotated[
+        str | None, typer.Option("--description", "-d", metavar="TEXT", help="The new description, Markdown; '' for none")
+    ] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="Another type that it accepts (repeatable)")
+    ] = None,
+    visibility: Annotated[
+        Literal["organization", "restricted"] | None,
+        typer.Option("--visibility", metavar="organization|restricted", help="restricted: members only, for good"),
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", metavar="DURATION", help="Default TTL of links, such as 30d, or none")
+    ] = None,
+    rename: Annotated[str | None, typer.Option("--rename", metavar="NEW", help="The new name; what is in it stays")] = None,
+    reason: Reason = None,
+) -> None:
+    """Change a registry's settings
+
+    Name and description are any member's to change, the rest is an admin's. Types can be added, never removed; the first one
+    given to a registry that accepts every type narrows it to that. A restricted registry stays so. After a rename the old
+    name says the new one.
+
+    Examples:
+        regcli registry edit model --description "# Models in use"
+        regcli registry edit model --type model --type checkpoint
+        regcli registry edit "Golden Datasets" --rename Golden --visibility restricted
+    """
+    session = session_of(ctx)
+    from regcli.domain.documents import registry_document
+    from regcli.domain.metadata import parse_default_ttl
+    from regcli.domain.registry_settings import KEEP, edit_registry
+
+    if description is None and not types and visibility is None and ttl is None and rename is None:
+        raise UsageError("nothing to change", hint="give --description, --type, --visibility, --ttl or --rename")
+    change = edit_registry(
+        session.context,
+        RegistryName.parse(name),
+        description=description,
+        types=[TypeName.parse(item) for item in types or ()],
+        visibility=visibility,
+        ttl=parse_default_ttl(ttl) if ttl is not None else KEEP,
+        rename=RegistryName.parse(rename) if rename is not None else None,
+        reason=reason,
+    )
+    document = registry_document(change.snapshot.state)
+    if change.commit is None:
+        session.note("nothing to change")
+    elif rename is not None:
+        session.note(f"{name} is {document['name']} now")
+    if types and change.commit is not None:
+        session.note(f"{document['name']} accepts {', '.join(document['types'])} now, and nothing else")
+    session.emit({**document, "seq": change.seq}, [document["name"]])
+
+
+@app.command("rm")
+def remove(
+    ctx: typer.Context,
+    name: Registry,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
+    reason: Reason = None,
+) -> None:
+    """Delete a registry
+
+    Its collections and links go with it, protected ones too, so that takes an admin; the versions that were linked stay
+    where they were logged. This cannot be undone.
+
+    Examples:
+        regcli registry rm "Golden Datasets" -y
+    """
+    session = session_of(ctx)
+    from regcli.domain import roles
+    from regcli.domain.registries import find_registry
+    from regcli.domain.registry_settings import registry_extent, remove_registry
+
+    registry = find_registry(session.context, RegistryName.parse(name))
+    roles.require(registry.state, session.context.user, "delete-registry")
+    collections, links = registry_extent(session.context, registry)
+    extent = f"{human_count(collections, 'collection')} and {human_count(links, 'link')}"
+    confirm_removal(session, f"Delete registry {registry.name} with {extent}?", yes=yes)
+    change = remove_registry(session.context, RegistryName.parse(name), reason=reason)
+    session.note(f"deleted registry {registry.name} with {extent}; the versions stay where they were logged")
+    session.emit(
+        {"name": registry.name, "ref": registry.name, "collections": collections, "links": links, "seq": change.seq},
+        [registry.name],
+    )
+
+
+@app.command("apply")
+def apply(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A registry.toml that was edited by hand")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would change")] = False,
+    reason: Reason = None,
+) -> None:
+    """Take in settings that were edited by hand
+
+    A registry's `registry.toml` is written for reading; what is changed in it has no effect until an admin takes it in with
+    this. The file is checked strictly and taken in as a whole. It cannot rename the registry, remove types or change
+    automations.
+
+    Examples:
+        regcli registry apply ~/models/registries/model/registry.toml --dry-run
+        regcli registry apply model.toml -m "the new team"
+    """
+    session = session_of(ctx)
+    from regcli.domain.registry_settings import apply_settings
+
+    applied = apply_settings(session.context, file, dry_run=dry_run, reason=reason)
+    if not applied.changes:
+        session.note("nothing to change")
+    elif dry_run:
+        session.note("nothing was changed: --dry-run")
+    session.emit(
+        {
+            "registry": applied.name,
+            "changes": [{"setting": what, "before": before, "after": after} for what, before, after in applied.changes],
+            "dry_run": dry_run,
+            "seq": applied.seq,
+        },
+        table(
+            ["Setting", "Before", "After"],
+            [(what, _shown(before), _shown(after)) for what, before, after in applied.changes],
+        ),
+    )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

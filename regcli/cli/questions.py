@@ -1,0 +1,27 @@
+"""Questions before something that cannot be undone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from regcli.cli import settings
+from regcli.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from regcli.cli.context import Session
+
+
+def confirm_removal(session: Session, question: str, *, yes: bool) -> None:
+    """Ask on a terminal; without one, `-y` is needed.
+
+    Raises:
+        UsageError: nobody can be asked. RefusedError: the answer was no.
+    """
+    import sys
+
+    if yes:
+        return
+    if not settings.is_terminal(sys.stdin) or not settings.is_terminal(sys.stderr):
+        raise UsageError("this cannot be undone and needs a yes", hint="give -y")
+    if not session.confirm(question):
+        raise RefusedError("not confirmed; nothing was deleted")
