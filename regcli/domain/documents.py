@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from regcli.domain.catalog import Entry
     from regcli.domain.context import Context
 
     Document = dict[str, Any]
@@ -81,6 +82,7 @@ def version_document(
         "digest_algorithm": version.record["algorithm"],
         "size": version.record["size"],
         "file_count": version.record["file_count"],
+        "reference_count": version.record.get("references", 0),
         "aliases": version.aliases,
         "protected_aliases": version.protected_aliases(),
         "tags": shared["tags"],
@@ -139,7 +141,7 @@ def consumers(context: Context, artifact_id: str) -> list[str]:
     return sorted(found)
 
 
-def collection_document(collection: Collection) -> Document:
+def collection_document(collection: Collection | Entry) -> Document:
     """Return a collection as an element of `ls REGISTRY`."""
     state = collection.state
     return {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, find_collection, list_collections
+from regcli.domain.catalog import Catalog
+from regcli.domain.collections import Collection, find_collection, list_collections, open_collection_directory
 from regcli.domain.documents import collection_document, registry_document, version_document
 from regcli.domain.registries import Registry, find_registry, list_registries, visible
 from regcli.domain.resolving import Version
-from regcli.errors import InvalidReferenceError, NotFoundError
+from regcli.errors import InvalidReferenceError, NotFoundError, RegcliError
 from regcli.model import CollectionRef, EntityName, ProjectName, RegistryName, parse_collection, quote
 from regcli.store import files
 from regcli.store.layout import project_path
@@ -64,8 +65,17 @@ def list_projects(context: Context) -> list[Project]:
 
 
 def _open_project(context: Context, base: str) -> Project | None:
-    for collection in list_collections(context, base, None):
-        return Project(collection.state["entity"], collection.state["project"], base)
+    for name in files.scan_names(f"{base}/collections"):
+        if name.startswith("."):
+            continue
+        try:
+            collection = open_collection_directory(context, f"{base}/collections/{name}", None)
+        except RegcliError as error:
+            context.warnings.append(error.message)
+            continue
+        if collection.exists:
+            # All collections of a project spell its name as the first one did.
+            return Project(collection.state["entity"], collection.state["project"], base)
     return None
 
 
@@ -175,10 +185,14 @@ def view_collections(context: Context, place: Registry | Project) -> list[Collec
     return list_collections(context, place.base, None)
 
 
+def _count(context: Context, owner: str, registry: Registry | None) -> int:
+    return sum(1 for _ in Catalog(context).entries(owner, registry, columns=False))
+
+
 def registry_rows(context: Context) -> list[Document]:
     """Return the registries that the user may see, with the number of their collections."""
     return [
-        registry_document(registry.state, collections=len(list_collections(context, registry.base, registry)))
+        registry_document(registry.state, collections=_count(context, registry.base, registry))
         for registry in list_visible_registries(context)
     ]
 
@@ -187,7 +201,7 @@ def registry_row(context: Context, name: str) -> Document:
     """Return one registry's settings."""
     registry = find_registry(context, RegistryName.parse(name))
     roles.require(registry.state, context.user, "view")
-    return registry_document(registry.state, collections=len(list_collections(context, registry.base, registry)))
+    return registry_document(registry.state, collections=_count(context, registry.base, registry))
 
 
 def overview(context: Context) -> Document:
@@ -197,7 +211,7 @@ def overview(context: Context) -> Document:
             "ref": project.ref,
             "entity": project.entity,
             "project": project.project,
-            "collections": len(list_collections(context, project.base, None)),
+            "collections": _count(context, project.base, None),
         }
         for project in list_projects(context)
     ]
@@ -206,7 +220,10 @@ def overview(context: Context) -> Document:
 
 def collection_rows(context: Context, place: Registry | Project, *, sort: str | None = None) -> list[Document]:
     """Return the collections of a registry or project; by name, or newest first by `created` or `updated`."""
-    documents = [collection_document(collection) for collection in view_collections(context, place)]
+    registry = place if isinstance(place, Registry) else None
+    if registry is not None:
+        roles.require(registry.state, context.user, "view")
+    documents = [collection_document(entry) for entry in Catalog(context).entries(place.base, registry, columns=False)]
     if sort in ("created", "updated"):
         documents.sort(key=lambda document: str(document[f"{sort}_at"]), reverse=True)
     elif sort == "version":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,14 @@ from regcli.cli.context import session_of
 from regcli.cli.output import table
 
 app = typer.Typer()
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
 
 
 @app.command()
@@ -26,9 +34,15 @@ def search(
         list[str] | None, typer.Option("--tag", metavar="TAG", help="Only with this tag (repeatable: all of them)")
     ] = None,
     alias: Annotated[str | None, typer.Option("--alias", metavar="ALIAS", help="Only versions with this alias")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="EXPRESSION", help="Only versions with such fields (repeatable: all of them)"),
+    ] = None,
     sort: Annotated[
-        Literal["kind", "ref", "field", "value"],
-        typer.Option("--sort", metavar="kind|ref|field|value", help="Order of the results"),
+        str,
+        typer.Option(
+            "--sort", metavar="FIELD", help="kind, ref, field, value, or a version's field; -FIELD for the largest first"
+        ),
     ] = "kind",
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many")] = None,
     fail_if_empty: Annotated[bool, typer.Option("--fail-if-empty", help="Exit 1 when nothing is found")] = False,
@@ -36,28 +50,30 @@ def search(
     """Find registries, collections and versions
 
     Matches registry and collection names, tags of versions and collections, aliases and descriptions, without regard to
-    case.
+    case. `--where` compares fields of versions: `regcli help search` lists them.
 
     Examples:
         regcli search zoo
         regcli search --alias production --kind version
         regcli search --tag animals --registry model --json
+        regcli search --where 'metrics.accuracy > 0.9 and not tags = draft' --sort=-metrics.accuracy
     """
     session = session_of(ctx)
     from regcli.domain.search import Query
     from regcli.domain.search import search as find
 
     results = find(
-        session.context, Query(query, kinds=kinds or (), registry=registry, type=type_, tags=tags or (), alias=alias)
+        session.context,
+        Query(
+            query, kinds=kinds or (), registry=registry, type=type_, tags=tags or (), alias=alias, where=where or (), sort=sort
+        ),
     )
-    if sort != "kind":
-        results.sort(key=lambda result: str(getattr(result, sort)))
     total = len(results)
     if limit is not None and total > limit:
         results = results[:limit]
         session.note(f"{total - limit} more; raise --limit to see them")
     session.emit(
         {"results": [result.document() for result in results], "total": total},
-        table(["Kind", "Reference", "Matched", "Value"], [(r.kind, r.ref, r.field, r.value) for r in results]),
+        table(["Kind", "Reference", "Matched", "Value"], [(r.kind, r.ref, r.field, _text(r.value)) for r in results]),
     )
     return 1 if fail_if_empty and not total else 0

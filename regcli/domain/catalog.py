@@ -1,0 +1,491 @@
+"""The catalog: what is known of every collection and its versions, kept in a cache that proves itself fresh.
+
+Searching and listing read one small file per collection instead of its head and pages. The file says on which commit
+it rests; it is believed only while that commit is there unchanged and none follows. Otherwise, and when the file
+is missing, damaged or of another format, the collection itself is read and the file written again where that is allowed.
+A link's tags, metadata, description and TTL are not copied: they are looked up in its source's file, which proves itself too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from regcli.domain.collections import LINK, Collection, open_collection_directory
+from regcli.errors import RegcliError
+from regcli.model import fold
+from regcli.store import files, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.domain.registries import Registry
+
+    State = dict[str, Any]
+
+FORMAT = 1
+_MAGIC = b"regclct1"
+_FIRST_READ = 8192
+_LIMIT = 1 << 30
+# Of a record, one column each; of a link the first group only, as the second is its source's.
+OWN = (
+    "version",
+    "state",
+    "id",
+    "digest",
+    "algorithm",
+    "size",
+    "file_count",
+    "origin",
+    "origin_version",
+    "linked_at",
+    "linked_by",
+)
+SHARED = ("tags", "description", "metadata", "metrics", "ttl", "inputs", "run", "created_at", "created_by", "updated_at")
+
+
+class Entry:
+    """What the catalog knows of one collection.
+
+    Attributes:
+        base: its directory. registry: the registry it lies in, or None. state: the collection's state.
+        seq: the commit it rests on. count: how many versions it lists, deleted ones too.
+        places: the source collections that its links come from; the column `origin` counts them from 0.
+    """
+
+    __slots__ = ("_columns", "_data", "_loaded", "_positions", "base", "count", "places", "registry", "seq", "state")
+
+    def __init__(
+        self, base: str, registry: Registry | None, header: dict[str, Any], data: bytes, loaded: dict[str, Any] | None = None
+    ) -> None:
+        """Take a proven header; `data` are the bytes of the columns (empty when only the header was wanted)."""
+        self.base = base
+        self.registry = registry
+        self.state: State = header["state"]
+        self.seq: int = header["seq"]
+        self.count: int = header["count"]
+        self.places: list[str] = header["places"]
+        self._columns: dict[str, list[Any]] = header["columns"]
+        self._data = data
+        self._loaded: dict[str, Any] = loaded or {}
+        self._positions: dict[int, int] | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a collection, and it was not removed."""
+        return self.state["name"] is not None and not self.state["removed"]
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it holds links."""
+        return bool(self.state["kind"] == LINK)
+
+    @property
+    def name(self) -> str:
+        """The name as it was first written."""
+        return str(self.state["name"])
+
+    @property
+    def ref(self) -> str:
+        """The canonical reference of the collection."""
+        if self.registry is not None:
+            return f"{self.registry.name}/{self.state['name']}"
+        return f"{self.state['entity']}/{self.state['project']}/{self.state['name']}"
+
+    def column(self, name: str) -> Sequence[Any]:
+        """Return a field of all versions, oldest first."""
+        found: Sequence[Any] | None = self._loaded.get(name)
+        if found is None:
+            import json
+
+            # The checksum was proven; the standard scanner makes numbers without calling back into Python.
+            loaded: list[Any] = json.loads(self._raw(name))
+            found = self._loaded[name] = loaded
+        return found
+
+    def _raw(self, name: str) -> bytes:
+        offset, length = self._columns[name]
+        return self._data[offset : offset + length]
+
+    def may_contain(self, folded: str) -> bool:
+        """Tell whether the text may occur in a tag or description of a version (False is certain)."""
+        text = self._loaded.get("text")
+        if text is not None:
+            return folded in text
+        return folded.encode("utf-8", "surrogatepass") in self._raw("text")
+
+    def positions(self) -> dict[int, int] | None:
+        """Return where each version stands in the columns, or None when version N stands at N."""
+        if self._positions is None:
+            versions = self.column("version")
+            if not versions or versions[-1] == len(versions) - 1:
+                self._positions = {}
+            else:
+                self._positions = {number: place for place, number in enumerate(versions)}
+        return self._positions or None
+
+
+class Catalog:
+    """Reads entries of a root, and remembers those that links pointed to."""
+
+    __slots__ = ("_context", "_sources")
+
+    def __init__(self, context: Context) -> None:
+        """Take the surroundings; nothing is read."""
+        self._context = context
+        self._sources: dict[str, Entry | None] = {}
+
+    def entries(self, owner: str, registry: Registry | None, *, columns: bool = True) -> Iterator[Entry]:
+        """Yield the collections in a registry's or project's directory that exist, sorted by name.
+
+        Args:
+            owner: the directory.
+            registry: the registry, or None for a project.
+            columns: whether the fields of versions will be asked for.
+
+        A collection that is damaged is left out, with a warning.
+        """
+        names = [name for name in files.scan_names(f"{owner}/collections") if not name.startswith(".")]
+        found = []
+        for name in names:
+            entry = self._guarded(f"{owner}/collections/{name}", registry, columns=columns)
+            if entry is not None and entry.exists:
+                found.append(entry)
+        yield from sorted(found, key=lambda entry: fold(entry.state["name"]))
+
+    def source(self, place: str) -> Entry | None:
+        """Return the entry of the source collection at a place of the root, or None where it cannot be read."""
+        if place not in self._sources:
+            parts = place.split("/")
+            entry = None
+            if len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections" and not {"", ".", ".."} & set(parts):
+                entry = self._guarded(f"{self._context.root.path}/{place}", None, columns=True)
+            self._sources[place] = entry
+        return self._sources[place]
+
+    def _guarded(self, base: str, registry: Registry | None, *, columns: bool) -> Entry | None:
+        try:
+            return self.read(base, registry, columns=columns)
+        except RegcliError as error:
+            self._context.warnings.append(error.message)
+            return None
+
+    def read(self, base: str, registry: Registry | None, *, columns: bool = True) -> Entry:
+        """Return the entry of one collection, from the cache when it is fresh.
+
+        Raises:
+            IntegrityError: the collection is damaged.
+        """
+        path = self._path(base)
+        entry = self._cached(path, base, registry, columns=columns)
+        if entry is not None:
+            return entry
+        collection = open_collection_directory(self._context, base, registry)
+        if collection.snapshot.seq == 0:
+            return Entry(base, registry, _nothing(collection.state), b"", {"text": ""})
+        return _build(self._context.root.id, collection, path)
+
+    def _path(self, base: str) -> str:
+        import xxhash
+
+        place = base[len(self._context.root.path) + 1 :]
+        return f"{self._context.root.path}/cache/catalog/{xxhash.xxh3_128_hexdigest(place.encode())}"
+
+    def _cached(self, path: str, base: str, registry: Registry | None, *, columns: bool) -> Entry | None:
+        try:
+            descriptor = os.open(path, files.READ)
+        except OSError:
+            return None
+        try:
+            data = os.read(descriptor, _FIRST_READ)
+            size = int.from_bytes(data[8:12], "little")
+            if data[:8] != _MAGIC or size > _LIMIT:
+                return None
+            if columns or len(data) < 12 + size:
+                data += _read_rest(descriptor)
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        header = jsontext.unseal(data[12 : 12 + size])
+        if header is None or header.get("format") != FORMAT or header.get("root") != self._context.root.id:
+            return None
+        if header.get("base") != base[len(self._context.root.path) + 1 :] or not _is_fresh(base, header):
+            return None
+        body = data[12 + size :] if columns else b""
+        if columns:
+            import xxhash
+
+            if xxhash.xxh3_128_hexdigest(body) != header["body"]:
+                return None
+        try:
+            return Entry(base, registry, header, body)
+        except KeyError:
+            # Written by a version of the program that kept less.
+            return None
+
+
+def _nothing(state: State) -> dict[str, Any]:
+    return {"state": state, "seq": 0, "count": 0, "places": [], "columns": {}}
+
+
+def _read_rest(descriptor: int) -> bytes:
+    chunks = []
+    total = 0
+    while chunk := os.read(descriptor, 1 << 20):
+        total += len(chunk)
+        if total > _LIMIT:
+            return b""
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _commit_path(base: str, seq: int) -> str:
+    return f"{base}/log/{seq:010d}.json"
+
+
+def _is_fresh(base: str, header: dict[str, Any]) -> bool:
+    """Tell whether the commit that the header names is there as it was, and no later one."""
+    try:
+        status = os.stat(_commit_path(base, header["seq"]), follow_symlinks=False)
+    except OSError:
+        return False
+    if [status.st_size, status.st_mtime_ns] != header["proof"]:
+        return False
+    try:
+        os.stat(_commit_path(base, header["seq"] + 1), follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _build(root_id: str, collection: Collection, path: str) -> Entry:
+    """Read a collection into an entry and keep it in the cache where that can be written."""
+    state = collection.state
+    is_link = state["kind"] == LINK
+    names = OWN if is_link else OWN + SHARED
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    text: list[str] = []
+    places: dict[str, int] = {}
+    for index, record in collection.snapshot.records.ascending():
+        columns["version"].append(index)
+        for name in names[1:]:
+            columns[name].append(_cell(name, record, places))
+        if not is_link:
+            text.extend(fold(tag) for tag in record["tags"])
+            if record["description"]:
+                text.append(fold(record["description"]))
+    loaded: dict[str, Any] = {**columns, "text": "\n".join(text)}
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "root": root_id,
+        "base": _place(collection),
+        "seq": collection.snapshot.seq,
+        "count": len(columns["version"]),
+        "places": list(places),
+        "state": state,
+    }
+    _write(collection, path, header, loaded)
+    return Entry(collection.base, collection.registry, {**header, "columns": {}}, b"", loaded)
+
+
+def _place(collection: Collection) -> str:
+    parts = collection.base.split("/")
+    return "/".join(parts[-4:] if parts[-4] == "registries" else parts[-5:])
+
+
+def _cell(name: str, record: dict[str, Any], places: dict[str, int]) -> Any:
+    if name.startswith("origin"):
+        source = record.get("source")
+        if source is None:
+            return None
+        return places.setdefault(source["place"], len(places)) if name == "origin" else source["version"]
+    if name == "inputs":
+        return [item["ref"] for item in record["inputs"]]
+    return record.get(name)
+
+
+def _write(collection: Collection, path: str, header: dict[str, Any], loaded: dict[str, Any]) -> None:
+    """Write the cache file; failing to is harmless."""
+    import xxhash
+
+    try:
+        status = os.stat(_commit_path(collection.base, collection.snapshot.seq), follow_symlinks=False)
+        pieces = []
+        table: dict[str, list[Any]] = {}
+        offset = 0
+        for name, value in loaded.items():
+            data = value.encode("utf-8", "surrogatepass") if name == "text" else jsontext.dumps(value).encode()
+            table[name] = [offset, len(data)]
+            pieces.append(data)
+            offset += len(data)
+        body = b"".join(pieces)
+        proof = [status.st_size, status.st_mtime_ns]
+        sealed = jsontext.seal({**header, "proof": proof, "columns": table, "body": xxhash.xxh3_128_hexdigest(body)})
+        document = b"".join((_MAGIC, len(sealed).to_bytes(4, "little"), sealed, body))
+        try:
+            files.replace_file(path, document)
+        except FileNotFoundError:
+            files.make_directories(os.path.dirname(path))
+            files.replace_file(path, document)
+    except (OSError, ValueError, RegcliError):
+        return
+
+
+class Rows:
+    """The versions of one entry that are there, newest first, for `--where` and for showing.
+
+    Fields are the names of the version record; each is computed when it is first asked for.
+    """
+
+    __slots__ = ("_catalog", "_chosen", "_context", "_memo", "_own_collection", "entry")
+
+    def __init__(self, context: Context, catalog: Catalog, entry: Entry) -> None:
+        """Choose the versions that are neither deleted nor unlinked."""
+        self._context = context
+        self._catalog = catalog
+        self.entry = entry
+        states = entry.column("state") if entry.count else ()
+        self._chosen = [place for place in range(entry.count - 1, -1, -1) if states[place] == "COMMITTED"]
+        self._memo: dict[str, Sequence[Any]] = {}
+        self._own_collection: Collection | None = None
+
+    @property
+    def count(self) -> int:
+        """How many versions there are."""
+        return len(self._chosen)
+
+    def column(self, path: tuple[str, ...]) -> Sequence[Any]:
+        """Return the values of a field; None where a version has none."""
+        name = path[0]
+        found = self._memo.get(name)
+        if found is None:
+            found = self._memo[name] = self._compute(name)
+        if len(path) == 1:
+            return found
+        if len(path) == 2:
+            key = path[1]
+            return [value.get(key) if value else None for value in found]
+        from regcli.domain.where import dig
+
+        return [dig(value, path[1:]) for value in found]
+
+    def _own(self, name: str) -> list[Any]:
+        column = self.entry.column(name)
+        return [column[place] for place in self._chosen]
+
+    def _shared(self, name: str) -> list[Any]:
+        """Return a field that belongs to the source, looked up there for links."""
+        if not self.entry.is_link:
+            return self._own(name)
+        columns: list[tuple[Sequence[Any], dict[int, int] | None] | None] = []
+        for place in self.entry.places:
+            source = self._catalog.source(place)
+            columns.append((source.column(name), source.positions()) if source is not None and source.count else None)
+        found = []
+        for row, (origin, version) in enumerate(self._origins()):
+            known = columns[origin]
+            position = None
+            if known is not None:
+                position = version if known[1] is None else known[1].get(version)
+            if known is None or position is None or position >= len(known[0]):
+                found.append(self._copy(name, row))
+            else:
+                found.append(known[0][position])
+        return found
+
+    def _origins(self) -> list[tuple[int, int]]:
+        """Return (number of the source collection, version there) of each link."""
+        return list(zip(self._own("origin"), self._own("origin_version"), strict=True))
+
+    def _copy(self, name: str, row: int) -> Any:
+        """Return the link's own copy of a field whose source cannot be read."""
+        if self._own_collection is None:
+            self._own_collection = open_collection_directory(self._context, self.entry.base, self.entry.registry)
+        record = self._own_collection.snapshot.records.get(self.entry.column("version")[self._chosen[row]])
+        return _cell(name, record, {}) if record is not None else None
+
+    def versions(self) -> list[int]:
+        """Return the version numbers."""
+        return self._own("version")
+
+    def _constant(self, value: Any) -> list[Any]:
+        return [value] * len(self._chosen)
+
+    def _compute(self, name: str) -> Sequence[Any]:  # noqa: C901, PLR0912 - one branch per field
+        entry = self.entry
+        state = entry.state
+        if name in ("name", "collection"):
+            return self._constant(state["name"])
+        if name == "registry":
+            return self._constant(entry.registry.name if entry.registry is not None else None)
+        if name == "type":
+            return self._constant(state["type"])
+        if name == "state":
+            return self._constant("COMMITTED")
+        if name == "is_link":
+            return self._constant(entry.is_link)
+        if name == "version":
+            return [f"v{index}" for index in self.versions()]
+        if name == "ref":
+            ref = entry.ref
+            return [f"{ref}:v{index}" for index in self.versions()]
+        if name == "aliases":
+            return self._aliases()
+        if name == "protected_aliases":
+            protected = entry.registry.state["protected"] if entry.registry is not None else {}
+            return [[alias for alias in aliases if fold(alias) in protected] for aliases in self.column(("aliases",))]
+        if name in ("entity", "project"):
+            return self._projects(name)
+        if name == "source":
+            return self._source_refs()
+        if name in ("links", "used_by"):
+            return self._relations(name)
+        if name == "logged_by":
+            return self._shared("run")
+        if name == "digest_algorithm":
+            return self._own("algorithm")
+        if name == "ttl":
+            from regcli.domain.documents import format_ttl
+
+            return self._constant("none") if entry.is_link else [format_ttl(value) for value in self._own("ttl")]
+        return self._shared(name) if name in SHARED else self._own(name)
+
+    def _aliases(self) -> list[list[str]]:
+        held: dict[int, list[str]] = {}
+        for shown, holder in self.entry.state["aliases"].values():
+            held.setdefault(holder, []).append(shown)
+        latest = self.entry.state["latest"]
+        empty: list[str] = []
+        return [
+            (["latest"] if index == latest else empty) + (sorted(held[index]) if index in held else empty)
+            for index in self.versions()
+        ]
+
+    def _projects(self, name: str) -> list[Any]:
+        if not self.entry.is_link:
+            return self._constant(self.entry.state[name])
+        sources = [self._catalog.source(place) for place in self.entry.places]
+        values = [source.state[name] if source is not None else None for source in sources]
+        return [values[origin] for origin in self._own("origin")]
+
+    def _source_refs(self) -> list[Any]:
+        if not self.entry.is_link:
+            return list(self.column(("ref",)))
+        sources = [self._catalog.source(place) for place in self.entry.places]
+        refs = [source.ref if source is not None and source.exists else None for source in sources]
+        return [f"{refs[origin]}:v{version}" if refs[origin] else None for origin, version in self._origins()]
+
+    def _relations(self, name: str) -> list[Any]:
+        """Look up links or consumers: one directory per version, since other collections decide about them."""
+        from regcli.domain.documents import consumers, visible_links
+
+        if name == "used_by":
+            return [consumers(self._context, identity) for identity in self._own("id")]
+        if self.entry.is_link:
+            return self._constant([])
+        return [[link.ref for link in visible_links(self._context, identity)] for identity in self._own("id")]
