@@ -82,9 +82,11 @@ class Content:
         found = self.index.known(digests)
         if len(found) == len(digests):
             return found
-        for digest in digests - found:
-            if self._loose_size(digest.hex()) is not None or self._recall(digest.hex()):
-                found.add(digest)
+        found |= {digest for digest in digests - found if self._loose_size(digest.hex()) is not None}
+        if len(found) < len(digests) and self._recall(digests - found):
+            missing = digests - found
+            found |= self.index.known(missing)
+            found |= {digest for digest in missing if self._loose_size(digest.hex()) is not None}
         return found
 
     def _loose_size(self, digest: str) -> int | None:
@@ -120,7 +122,7 @@ class Content:
             # An index file may be wrong though its checksums are right; the packs themselves say what is in them.
             self.index.distrust()
             return True
-        return attempt == 2 and self._recall(digest)
+        return attempt == 2 and self._recall({bytes.fromhex(digest)})
 
     def _forget(self) -> None:
         """Read the index anew: packs may have been added or rewritten since it was loaded."""
@@ -281,10 +283,12 @@ class Content:
 
     # Trash: what a sweep took away and somebody wants again
 
-    def _recall(self, digest: str) -> bool:
+    def _recall(self, digests: set[bytes]) -> bool:
+        if not os.path.isdir(f"{self.root}/trash"):
+            return False
         from regcli.store.sweep import recall
 
-        if recall(self, digest):
+        if recall(self, digests):
             self._forget()
             return True
         return False

@@ -248,16 +248,22 @@ def trash_contents(root: str) -> Iterator[Content]:
         yield Content(f"{root}/trash/{name}")
 
 
-def recall(content: Content, digest: str) -> bool:
-    """Move a blob (or the pack that it is in) back from the trash; False when it is not there or cannot be moved."""
+def recall(content: Content, digests: set[bytes]) -> bool:
+    """Move blobs (or the packs that they are in) back from the trash, as far as they are there; True when any was moved."""
+    moved = False
+    wanted = set(digests)
     for trash in trash_contents(content.root):
         with trash:
-            source = blobs.blob_path(trash.root, digest)
-            if os.path.exists(source):
-                return _move_back(source, blobs.blob_path(content.root, digest))
-            for identity, _, _ in trash.index.find(bytes.fromhex(digest)):
-                return _move_back(trash.index.pack_path(identity), content.index.pack_path(identity))
-    return False
+            for digest in [digest for digest in wanted if os.path.exists(blobs.blob_path(trash.root, digest.hex()))]:
+                name = digest.hex()
+                if _move_back(blobs.blob_path(trash.root, name), blobs.blob_path(content.root, name)):
+                    moved = True
+                    wanted.discard(digest)
+            found = trash.index.known(wanted)
+            for identity in {place[0] for digest in found for place in trash.index.find(digest)[:1]}:
+                moved |= _move_back(trash.index.pack_path(identity), content.index.pack_path(identity))
+            wanted -= found
+    return moved
 
 
 def _move_back(source: str, target: str) -> bool:
