@@ -108,8 +108,13 @@ def verify_version(context: Context, text: str, *, quick: bool = False) -> Repor
         quick: only that everything is there with the right size.
     """
     version = resolve(context, text)
+    return verify_records(context, {version.ref: version.record}, quick=quick)
+
+
+def verify_records(context: Context, versions: dict[str, dict[str, Any]], *, quick: bool = False) -> Report:
+    """Check the stored content of versions that were resolved already: reference -> record."""
     report = Report()
-    _check_content(context, report, {version.ref: version.record}, quick=quick, everything=False)
+    _check_content(context, report, versions, quick=quick, everything=False)
     return report
 
 
