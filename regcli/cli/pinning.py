@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from regcli.cli.context import Session
+    from regcli.domain.download import Downloaded
+    from regcli.domain.lockfile import Pin
 
 
-def bring_locked(
+def sync_lock(
     session: Session, base: str, *, frozen: bool = False, force: bool = False, link_mode: str = "auto", jobs: int | None = None
-) -> None:
-    """Bring the versions of the lock in a directory and print where they are."""
+) -> list[tuple[Pin, Downloaded]]:
+    """Bring the versions of the lock in a directory, and say what was done and what has moved since."""
     from regcli.cli.caches import stat_cache
     from regcli.domain.download import DownloadOptions
     from regcli.domain.locking import STALE, check_lock, require_lock, sync
@@ -39,7 +41,7 @@ def bring_locked(
         for state in check_lock(session.context, [pin for pin, _ in done]):
             if state.state == STALE:
                 session.note(f"{state.message}; `regcli lock --update` takes the new one")
-    session.emit({"synced": [{**pin.document(), **item.document()} for pin, item in done]}, [item.path for _, item in done])
+    return done
 
 
 def _restarting(update: Callable[[int, int], None]) -> Callable[[int, int], None]:

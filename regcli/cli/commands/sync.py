@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.pinning import bring_locked
+from regcli.cli.pinning import sync_lock
 
 app = typer.Typer()
 
@@ -39,4 +39,6 @@ def sync(
         regcli sync --frozen -q
         regcli sync --link-mode hardlink
     """
-    bring_locked(session_of(ctx), os.getcwd(), frozen=frozen, force=force, link_mode=link_mode, jobs=jobs)
+    session = session_of(ctx)
+    done = sync_lock(session, os.getcwd(), frozen=frozen, force=force, link_mode=link_mode, jobs=jobs)
+    session.emit({"synced": [{**pin.document(), **item.document()} for pin, item in done]}, [item.path for _, item in done])
