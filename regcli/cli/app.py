@@ -93,8 +93,15 @@ def report(session: Session, argv: Sequence[str], error: BaseException) -> int:
     if verbosity >= 2:
         _print_traceback(error)
     session.pass_warnings_on(known=message)
+    made = session.made
+    if made:
+        # What was committed stays so, whatever failed afterwards.
+        commits = [f"commit {seq} of {place or 'the root'}" for place, seq in made]
+        message += f"; done before that: {', '.join(commits)}"
     if as_json:
         document: dict[str, Any] = {"error": {"code": code, "kind": kind, "message": message, "hint": hint}}
+        if made:
+            document["error"]["made"] = [{"place": place, "seq": seq} for place, seq in made]
         if session.warnings:
             document["warnings"] = session.warnings
             session.warnings = []

@@ -75,6 +75,11 @@ class Session:
         return self._context
 
     @property
+    def made(self) -> list[tuple[str, int]]:
+        """Place and number of every commit that was made so far."""
+        return self._context.made if self._context is not None else []
+
+    @property
     def is_json(self) -> bool:
         """Whether one JSON document is wanted."""
         return self.options.json

@@ -58,6 +58,7 @@ class Context:
         user, uid, host: who asks; the operating system's user.
         clock: seconds since the epoch. sleep: pauses. wait: seconds a busy store is waited for.
         command: the command's name, such as `alias add`, for the history.
+        made: place and number of every commit that was made, for whoever has to report a failure after one.
         environment: the user's variables, for the endpoints of object stores.
     """
 
@@ -68,6 +69,7 @@ class Context:
         "command",
         "environment",
         "host",
+        "made",
         "root_path",
         "sleep",
         "uid",
@@ -104,6 +106,7 @@ class Context:
         self.verbosity = verbosity
         self.environment: Mapping[str, str] = {} if environment is None else environment
         self.warnings: list[str] = []
+        self.made: list[tuple[str, int]] = []
         self._project = project
         self._root: Root | None = None
 
@@ -114,6 +117,7 @@ class Context:
             command=command, wait=self.wait, project=project or self._project, verbosity=self.verbosity,
         )  # fmt: skip
         other._root = self._root
+        other.made = self.made
         return other
 
     @property
@@ -184,6 +188,7 @@ class Context:
                 return Change(snapshot, None)
             commit = chain.append(snapshot, self.envelope(reason=reason, settings_seq=settings_seq), ops)
             if commit is not None:
+                self.made.append((chain.place, snapshot.seq))
                 chain.write_head(snapshot)
                 return Change(snapshot, commit)
             attempts.lost(chain.base)

@@ -47,7 +47,7 @@ class Run:
     def error(self) -> dict[str, Any]:
         """The error object, or one made up of what was printed where there is none."""
         for line in reversed(self.stderr.splitlines()):
-            if line.startswith('{"error"'):
+            if line.startswith("{") and '"error"' in line:
                 error: dict[str, Any] = json.loads(line)["error"]
                 return error
         return {"code": self.code, "kind": "?", "message": self.stderr, "hint": None}
@@ -163,7 +163,7 @@ def has_command(name: str) -> bool:
     """Tell whether the program has a command."""
     from regcli.cli.commands import COMMANDS
 
-    return name in COMMANDS
+    return any(name == entry[0] for entry in COMMANDS)
 
 
 def is_root() -> bool:
