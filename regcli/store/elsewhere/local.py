@@ -211,11 +211,11 @@ def open_file(uri: str) -> Opened:
         ) from error
     except OSError as error:
         raise files.explain(error, f"cannot read {path}") from error
-    file = os.fdopen(descriptor, "rb", buffering=0)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        file.close()
+        os.close(descriptor)
         raise MissingReferenceError(f"{quote(path)}, which a reference leads to, is no longer a regular file")
+    file = os.fdopen(descriptor, "rb", buffering=0)
     return Opened(_read(file, path), size=status.st_size, close=file.close)
 
 
