@@ -14,11 +14,9 @@ from regcli import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from regcli.cli.settings import Options
     from regcli.domain.context import Context
-    from regcli.domain.resolving import Version
 
 
 def try_fast(argv: list[str]) -> int | None:
@@ -46,32 +44,6 @@ def answer(text: str) -> int | None:
 
 def _version(rest: list[str]) -> int | None:
     return None if rest else answer(f"regcli {__version__}\n")
-
-
-def resolution_line(context: Context, version: Version, *, digest: bool, source: bool, path: bool) -> str:
-    """Return the one line that `resolve` prints."""
-    if source:
-        from regcli.domain.resolving import source_of
-
-        version = source_of(context, version)
-    if digest:
-        return version.digest
-    if path and version.collection.registry is not None:
-        return f"wandb-registry-{version.ref}"
-    return version.ref
-
-
-def resolution_document(context: Context, version: Version) -> dict[str, Any]:
-    """Return the promised JSON fields of `resolve`."""
-    from regcli.domain.resolving import source_of
-
-    return {
-        "ref": version.ref,
-        "version": version.version,
-        "digest": version.digest,
-        "source": source_of(context, version).ref,
-        "seq": version.collection.snapshot.seq,
-    }
 
 
 def make_context(options: Options, command: str) -> Context:
@@ -117,14 +89,13 @@ def _resolve(rest: list[str]) -> int | None:
     if reference is None:
         return None
     try:
+        from regcli.domain.resolution import resolution_json, resolution_line
         from regcli.domain.resolving import resolve
 
         context = make_context(options, "resolve")
         version = resolve(context, reference)
         if "--json" in flags:
-            from regcli.store.jsontext import dumps
-
-            text = dumps({"schema_version": 1, **resolution_document(context, version)})
+            text = resolution_json(context, version)
         else:
             text = resolution_line(
                 context, version, digest="--digest" in flags, source="--source" in flags, path="--path" in flags

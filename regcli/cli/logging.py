@@ -212,21 +212,21 @@ def _collect_references(
 
 
 def _cache(context: Context, settings: Settings) -> Any:
-    from regcli.cli.caches import stat_cache
+    from regcli.domain.caches import stat_cache
     from regcli.errors import NotFoundError
 
     try:
-        return stat_cache(context, settings)
+        return stat_cache(context, settings.cache_path)
     except NotFoundError:
         return None
 
 
 def _request(options: LogOptions) -> LogRequest:
     from regcli.domain.log import LogRequest
-    from regcli.store.ingest import Source
 
     request = LogRequest(options.name, TypeName.parse(options.type) if options.type is not None else None)
-    request.sources = [Source(path, options.at or "", options.exclude) for path in options.paths]
+    for path in options.paths:
+        request.add_path(path, at=options.at, exclude=options.exclude)
     request.aliases = [Alias.parse(alias) for alias in options.aliases]
     request.tags = [Tag.parse(tag) for tag in options.tags]
     request.description = options.description

@@ -19,7 +19,7 @@ def sync_lock(
     session: Session, base: str, *, frozen: bool = False, force: bool = False, link_mode: str = "auto", jobs: int | None = None
 ) -> list[tuple[Pin, Downloaded]]:
     """Bring the versions of the lock in a directory, and say what was done and what has moved since."""
-    from regcli.cli.caches import stat_cache
+    from regcli.domain.caches import stat_cache
     from regcli.domain.download import DownloadOptions
     from regcli.domain.locking import STALE, check_lock, require_lock, sync
 
@@ -28,7 +28,7 @@ def sync_lock(
         options = DownloadOptions(
             link_mode=link_mode,
             threads=jobs,
-            cache=stat_cache(session.context, session.settings),
+            cache=stat_cache(session.context, session.settings.cache_path),
             progress=_restarting(update),
         )
         done = sync(session.context, base, options, frozen=frozen, force=force)

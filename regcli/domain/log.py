@@ -58,7 +58,7 @@ class LogRequest:
         """Start a request with nothing in it."""
         self.name = name
         self.type = type
-        self.sources: Sequence[Source | tuple[str, str]] = ()
+        self.sources: list[Source | tuple[str, str]] = []
         self.entries: Sequence[Entry] = ()
         self.aliases: Sequence[Alias] = ()
         self.tags: Sequence[Tag] = ()
@@ -83,6 +83,18 @@ class LogRequest:
         self.expected: dict[str, str] = {}
         self.history_step: int | None = None
         self.parent: str | None = None
+
+    def add_path(self, path: str, *, at: str | None = None, exclude: Sequence[str] = ()) -> None:
+        """Log a file or directory too.
+
+        Args:
+            path: where it is.
+            at: the directory inside the artifact; None for its root.
+            exclude: gitignore patterns of what to leave out.
+        """
+        from regcli.store.ingest import Source
+
+        self.sources.append(Source(path, at or "", exclude))
 
 
 class Logged:

@@ -37,8 +37,8 @@ def checkout(
         regcli checkout model/zoo:production serve/model --force
     """
     session = session_of(ctx)
-    from regcli.cli.caches import stat_cache
     from regcli.cli.logging import steps
+    from regcli.domain.caches import stat_cache
     from regcli.domain.download import DownloadOptions
     from regcli.domain.download import checkout as switch
 
@@ -46,7 +46,7 @@ def checkout(
         options = DownloadOptions(
             link_mode=link_mode,
             allow_missing_references=allow_missing,
-            cache=stat_cache(session.context, session.settings),
+            cache=stat_cache(session.context, session.settings.cache_path),
             progress=steps(update),
         )
         done = switch(session.context, reference, directory, options, force=force)

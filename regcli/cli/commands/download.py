@@ -67,8 +67,8 @@ def download(
     session = session_of(ctx)
     if depfile is not None and stamp is None:
         raise UsageError("--depfile needs --stamp", hint="its rules say that the files are made with the stamp")
-    from regcli.cli.caches import stat_cache
     from regcli.cli.logging import steps
+    from regcli.domain.caches import stat_cache
     from regcli.domain.download import DownloadOptions
     from regcli.domain.download import download as fetch
 
@@ -77,7 +77,7 @@ def download(
             link_mode=link_mode,
             threads=jobs,
             allow_missing_references=allow_missing,
-            cache=stat_cache(session.context, session.settings),
+            cache=stat_cache(session.context, session.settings.cache_path),
             progress=steps(update),
         )
         done = fetch(

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.fast import resolution_document, resolution_line
 
 app = typer.Typer()
 
@@ -30,6 +29,7 @@ def resolve(
         regcli resolve model/zoo@xxh128:fe0d6c1a25b6
     """
     session = session_of(ctx)
+    from regcli.domain.resolution import resolution_document, resolution_line
     from regcli.domain.resolving import resolve as find
 
     version = find(session.context, reference)
