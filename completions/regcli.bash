@@ -4,12 +4,13 @@
 # The sub-commands of command $1, into reply.
 _regcli_commands() {
     case $1 in
-        '') reply='log link unlink alias protect download checkout verify lock sync resolve cat ls show files search diff history init registry collection member delete undelete gc du tag edit mk completion help' ;;
+        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search diff lineage history init registry collection member delete undelete gc du tag edit hook mk completion help' ;;
         'alias') reply='add rm ls' ;;
         'registry') reply='create ls show edit rm apply' ;;
         'collection') reply='create ls show edit rm' ;;
         'member') reply='add rm ls' ;;
         'tag') reply='add rm ls' ;;
+        'hook') reply='install run' ;;
         *) reply= ;;
     esac
 }
@@ -20,6 +21,7 @@ _regcli_options() {
         'log') reply='--name -n --type -t --alias -a --tag --description -d --meta --meta-file --metric --ref --no-checksum --max-objects --at --exclude --input --run --ttl --link --base --remove --link-mode --follow-links --rehash --new-version --dry-run' ;;
         'link') reply='--alias -a --message -m' ;;
         'unlink') reply='--message -m' ;;
+        'use') reply='--run' ;;
         'alias add') reply='--expect --message -m' ;;
         'alias rm') reply='--expect --message -m' ;;
         'protect') reply='--rm --ls --message -m' ;;
@@ -32,6 +34,7 @@ _regcli_options() {
         'ls') reply='--sort --limit --all' ;;
         'search') reply='--kind --registry --type -t --tag --alias --where --sort --limit --fail-if-empty' ;;
         'diff') reply='--exit-code' ;;
+        'lineage') reply='--format --direction --depth' ;;
         'history') reply='--since --user --action' ;;
         'init') reply='--entity --personal --ttl' ;;
         'registry create') reply='--type --description -d --visibility --ttl' ;;
@@ -49,6 +52,8 @@ _regcli_options() {
         'tag add') reply='--message -m' ;;
         'tag rm') reply='--message -m' ;;
         'edit') reply='--description -d --meta --unset --ttl --message -m' ;;
+        'hook install') reply='--max-size --quick' ;;
+        'hook run') reply='--max-size --quick' ;;
         *) reply= ;;
     esac
     reply="$reply --root -C --project --json -q --quiet -v --verbose --color --no-progress --wait --version -h --help"
@@ -79,6 +84,7 @@ _regcli_value() {
         'link --alias'|'link -a') reply='alias' ;;
         'link --message'|'link -m') reply='nothing' ;;
         'unlink --message'|'unlink -m') reply='nothing' ;;
+        'use --run') reply='nothing' ;;
         'alias add --expect') reply='nothing' ;;
         'alias add --message'|'alias add -m') reply='nothing' ;;
         'alias rm --expect') reply='nothing' ;;
@@ -106,6 +112,9 @@ _regcli_value() {
         'search --where') reply='nothing' ;;
         'search --sort') reply='nothing' ;;
         'search --limit') reply='nothing' ;;
+        'lineage --format') reply='words tree json mermaid dot' ;;
+        'lineage --direction') reply='words up down both' ;;
+        'lineage --depth') reply='nothing' ;;
         'history --since') reply='nothing' ;;
         'history --user') reply='nothing' ;;
         'history --action') reply='nothing' ;;
@@ -149,6 +158,8 @@ _regcli_value() {
         'edit --unset') reply='nothing' ;;
         'edit --ttl') reply='nothing' ;;
         'edit --message'|'edit -m') reply='nothing' ;;
+        'hook install --max-size') reply='nothing' ;;
+        'hook run --max-size') reply='nothing' ;;
         *)
             case $2 in
                 --root) reply='dir' ;;
@@ -169,6 +180,7 @@ _regcli_argument() {
         'link 1') reply='ref' ;;
         'link 2') reply='collection' ;;
         'unlink 1') reply='ref' ;;
+        'use 1') reply='ref' ;;
         'alias add 1') reply='ref' ;;
         'alias add'' '*) reply='alias' ;;
         'alias rm 1') reply='ref' ;;
@@ -192,6 +204,7 @@ _regcli_argument() {
         'search 1') reply='nothing' ;;
         'diff 1') reply='ref' ;;
         'diff 2') reply='ref' ;;
+        'lineage 1') reply='ref' ;;
         'history 1') reply='ref' ;;
         'init 1') reply='dir' ;;
         'registry create 1') reply='nothing' ;;
@@ -219,6 +232,9 @@ _regcli_argument() {
         'tag rm'' '*) reply='tag' ;;
         'tag ls 1') reply='ref' ;;
         'edit 1') reply='ref' ;;
+        'hook install'' '*) reply='words pre-commit pre-push post-checkout post-merge' ;;
+        'hook run 1') reply='words pre-commit pre-push post-checkout post-merge verify large-files sync' ;;
+        'hook run'' '*) reply='nothing' ;;
         'completion 1') reply='words bash zsh fish' ;;
         'help 1') reply='words references' ;;
         *) reply= ;;

@@ -62,7 +62,8 @@ def verify_locks(context: Context, locks: Iterable[tuple[str, bytes]], *, quick:
             users.setdefault(version.ref, (where, pin.reference))
     if records:
         for problem in verify_records(context, records, quick=quick).problems:
-            place, reference = users.get(problem.ref or "", ("", None))
+            # Damage of the store that is no single version's is told with the damaged file.
+            place, reference = users.get(problem.ref or "", (problem.path, None))
             problems.append(LockProblem(place, reference, problem.message))
     return problems
 

@@ -16,6 +16,7 @@ from regcli.model import quote
 
 app = typer.Typer(help="Install and run git hooks that check locks and large files")
 
+HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge")
 DEFAULT_MAX_SIZE = "10MiB"
 _MARK = "# Made by `regcli hook install"
 _UNITS = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
@@ -25,7 +26,7 @@ _UNITS = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "ki": 1 << 10, 
 def install(
     ctx: typer.Context,
     names: Annotated[
-        list[Literal["pre-commit", "pre-push", "post-checkout", "post-merge"]],
+        list[str],
         typer.Argument(metavar="pre-commit|pre-push|post-checkout|post-merge", help="The hooks"),
     ],
     max_size: Annotated[
@@ -46,6 +47,9 @@ def install(
     from regcli.cli.git import hooks_directory
 
     session = session_of(ctx)
+    unknown = [name for name in names if name not in HOOKS]
+    if unknown:
+        raise UsageError(f"{quote(unknown[0])} is no hook of regcli", hint=f"use {', '.join(HOOKS)}")
     if max_size is not None:
         parse_size(max_size)
     directory = hooks_directory()
