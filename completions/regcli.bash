@@ -4,13 +4,14 @@
 # The sub-commands of command $1, into reply.
 _regcli_commands() {
     case $1 in
-        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search diff lineage history init registry collection member delete undelete gc du tag edit hook mk completion help' ;;
+        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search diff lineage history init registry collection member delete undelete gc du tag edit hook mk completion doctor config help' ;;
         'alias') reply='add rm ls' ;;
         'registry') reply='create ls show edit rm apply' ;;
         'collection') reply='create ls show edit rm' ;;
         'member') reply='add rm ls' ;;
         'tag') reply='add rm ls' ;;
         'hook') reply='install run' ;;
+        'config') reply='show' ;;
         *) reply= ;;
     esac
 }
@@ -54,6 +55,8 @@ _regcli_options() {
         'edit') reply='--description -d --meta --unset --ttl --message -m' ;;
         'hook install') reply='--max-size --quick' ;;
         'hook run') reply='--max-size --quick' ;;
+        'doctor') reply='--strict' ;;
+        'config show') reply='--origin' ;;
         *) reply= ;;
     esac
     reply="$reply --root -C --project --json -q --quiet -v --verbose --color --no-progress --wait --version -h --help"

@@ -4,7 +4,7 @@
 function __regcli_commands
     switch $argv[1]
         case ''
-            printf '%s\t%s\n' 'log' 'Log files as the next version of an artifact' 'link' 'Publish a version in a registry' 'unlink' 'Withdraw a version from a registry' 'use' 'Record that a run uses a version' 'alias' 'Name versions: add, remove and list aliases' 'protect' 'List, add or remove a registry\'s protected aliases' 'download' 'Bring a version\'s files into a directory' 'checkout' 'Make a directory exactly one version' 'verify' 'Check a root, a version or a directory for damage' 'lock' 'Pin references to versions in regcli.lock' 'sync' 'Bring exactly the versions of regcli.lock' 'resolve' 'Print which version a reference means' 'cat' 'Print one file of a version' 'ls' 'List registries, collections or versions' 'show' 'Show everything about one version' 'files' 'List the files of a version' 'search' 'Find registries, collections and versions' 'diff' 'Compare two versions' 'lineage' 'Show what a version was made from, and what was made from it' 'history' 'Show who changed what, and when' 'init' 'Make a root' 'registry' 'Create, list, show, edit and delete registries' 'collection' 'Create, list, describe, rename and delete collections' 'member' 'List, add or remove the members of a registry' 'delete' 'Delete a version' 'undelete' 'Bring a deleted version back' 'gc' 'Free the space of what no version needs' 'du' 'Show what versions cost, alone and shared' 'tag' 'Label versions and collections' 'edit' 'Change a version\'s description, metadata or lifetime' 'hook' 'Install and run git hooks that check locks and large files' 'mk' 'Print rules for Make that fetch, log and promote' 'completion' 'Print the completion script for a shell' 'help' 'Read the built-in documentation'
+            printf '%s\t%s\n' 'log' 'Log files as the next version of an artifact' 'link' 'Publish a version in a registry' 'unlink' 'Withdraw a version from a registry' 'use' 'Record that a run uses a version' 'alias' 'Name versions: add, remove and list aliases' 'protect' 'List, add or remove a registry\'s protected aliases' 'download' 'Bring a version\'s files into a directory' 'checkout' 'Make a directory exactly one version' 'verify' 'Check a root, a version or a directory for damage' 'lock' 'Pin references to versions in regcli.lock' 'sync' 'Bring exactly the versions of regcli.lock' 'resolve' 'Print which version a reference means' 'cat' 'Print one file of a version' 'ls' 'List registries, collections or versions' 'show' 'Show everything about one version' 'files' 'List the files of a version' 'search' 'Find registries, collections and versions' 'diff' 'Compare two versions' 'lineage' 'Show what a version was made from, and what was made from it' 'history' 'Show who changed what, and when' 'init' 'Make a root' 'registry' 'Create, list, show, edit and delete registries' 'collection' 'Create, list, describe, rename and delete collections' 'member' 'List, add or remove the members of a registry' 'delete' 'Delete a version' 'undelete' 'Bring a deleted version back' 'gc' 'Free the space of what no version needs' 'du' 'Show what versions cost, alone and shared' 'tag' 'Label versions and collections' 'edit' 'Change a version\'s description, metadata or lifetime' 'hook' 'Install and run git hooks that check locks and large files' 'mk' 'Print rules for Make that fetch, log and promote' 'completion' 'Print the completion script for a shell' 'doctor' 'Show which root is used and why, and what is wrong with it' 'config' 'Show the settings and where they come from' 'help' 'Read the built-in documentation'
         case 'alias'
             printf '%s\t%s\n' 'add' 'Add aliases to one version, taking each from the version that has it' 'rm' 'Remove aliases from a version, or from whichever version of a collection has them' 'ls' 'List the aliases of a version or a collection'
         case 'registry'
@@ -17,6 +17,8 @@ function __regcli_commands
             printf '%s\t%s\n' 'add' 'Add tags to a version or a collection' 'rm' 'Remove tags from a version or a collection' 'ls' 'List the tags of a version or a collection'
         case 'hook'
             printf '%s\t%s\n' 'install' 'Install git hooks; a hook that is there is never overwritten' 'run' 'Do what a git hook does'
+        case 'config'
+            printf '%s\t%s\n' 'show' 'Show the settings that are in force'
     end
 end
 
@@ -95,6 +97,10 @@ function __regcli_options
             printf '%s\t%s\n' '--max-size' 'For pre-commit: the largest file (10MiB)' '--quick' 'For pre-push: do not read all content again'
         case 'hook run'
             printf '%s\t%s\n' '--max-size' 'The largest file that may be committed outside the registry' '--quick' 'Do not read all content again, only see that it is there'
+        case 'doctor'
+            printf '%s\t%s\n' '--strict' 'Exit 1 when there is a problem'
+        case 'config show'
+            printf '%s\t%s\n' '--origin' 'Say where each value comes from'
     end
     printf '%s\t%s\n' '--root' 'Use this root (REGCLI_ROOT; else the nearest .regcli upward; else the user data directory)' '-C' 'Run as if started in DIR' '--project' 'Work in this project (REGCLI_PROJECT)' '--json' 'Print one JSON document, also for errors' '-q' 'Print no notes and no progress; errors stay' '--quiet' 'Print no notes and no progress; errors stay' '-v' 'Say more; -vv shows the traceback of an error (repeatable)' '--verbose' 'Say more; -vv shows the traceback of an error (repeatable)' '--color' 'Colour the output (NO_COLOR switches it off)' '--no-progress' 'Show no progress bars' '--wait' 'Wait this long for a busy store (30)' '--version' 'Print the version and exit' '-h' 'Show this help and exit' '--help' 'Show this help and exit'
 end

@@ -13,11 +13,13 @@ from regcli.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 APP_NAME = "regcli"
 ROOT_DIRECTORY = ".regcli"
 DEFAULT_WAIT = 30.0
+PROJECT_CONFIG = ".regcli.toml"
+CONFIG_KEYS = ("project", "root", "wait")
 
 
 class Setting:
@@ -36,9 +38,9 @@ def environment() -> Mapping[str, str]:
 
 
 def find_root(option: str | None, variables: Mapping[str, str]) -> Setting:
-    """Return the root: `--root`, `REGCLI_ROOT`, the nearest `.regcli` upward, the platform's data directory.
+    """Return the root; the directory need not exist, since the first write makes it.
 
-    The directory need not exist: the first write makes it.
+    `--root`, `REGCLI_ROOT`, the project's file, the nearest `.regcli` upward, the user's file, the user's data directory.
 
     Raises:
         UsageError: `--root` is empty.
@@ -50,10 +52,94 @@ def find_root(option: str | None, variables: Mapping[str, str]) -> Setting:
     named = variables.get("REGCLI_ROOT")
     if named:
         return Setting(_absolute(named), "REGCLI_ROOT")
-    found = _nearest_root()
+    configured = project_config().get("root")
+    if configured is not None:
+        return configured
+    found = _nearest(ROOT_DIRECTORY, os.path.isdir)
     if found is not None:
         return Setting(found, "nearest .regcli directory")
-    return Setting(user_data_path(variables), "user data directory")
+    return user_config(variables).get("root") or Setting(user_data_path(variables), "user data directory")
+
+
+def find_project(option: str | None, variables: Mapping[str, str]) -> Setting | None:
+    """Return the current project, or None for the root's own: `--project`, `REGCLI_PROJECT`, the project's file, the user's."""
+    if option is not None:
+        return Setting(option, "--project")
+    named = variables.get("REGCLI_PROJECT")
+    if named:
+        return Setting(named, "REGCLI_PROJECT")
+    return project_config().get("project") or user_config(variables).get("project")
+
+
+def find_wait(option: float | None, variables: Mapping[str, str]) -> Setting:
+    """Return how many seconds a busy store is waited for: `--wait`, the project's file, the user's file, 30."""
+    if option is not None:
+        return Setting(repr(option), "--wait")
+    return project_config().get("wait") or user_config(variables).get("wait") or Setting(repr(DEFAULT_WAIT), "default")
+
+
+def user_config_file(variables: Mapping[str, str]) -> str:
+    """Return the path of the user's `config.toml`, which need not exist."""
+    return os.path.join(user_config_path(variables), "config.toml")
+
+
+def user_config(variables: Mapping[str, str]) -> dict[str, Setting]:
+    """Return the settings of the user's `config.toml`.
+
+    Raises:
+        UsageError: it cannot be read, or says something unknown.
+    """
+    return _read_config(user_config_file(variables))
+
+
+def project_config() -> dict[str, Setting]:
+    """Return the settings of the nearest `.regcli.toml` upward.
+
+    One that belongs to another user is not believed: whoever can put a file into a directory above must not choose the root.
+
+    Raises:
+        UsageError: it cannot be read, says something unknown, or belongs to somebody else.
+    """
+    path = _nearest(PROJECT_CONFIG, os.path.isfile)
+    if path is None:
+        return {}
+    if hasattr(os, "geteuid") and os.stat(path).st_uid not in (os.geteuid(), 0):
+        raise UsageError(f"{path} belongs to another user and is not believed", hint="take it over with chown, or remove it")
+    return _read_config(path)
+
+
+def _checked(path: str, key: str, value: object) -> str:
+    if key == "wait":
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            raise UsageError(f"{path}: 'wait' is not a number of seconds")
+        return repr(float(value))
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{path}: '{key}' is not a text")
+    if key == "root":
+        return _absolute(os.path.join(os.path.dirname(path), os.path.expanduser(value)))
+    return value
+
+
+def _read_config(path: str) -> dict[str, Setting]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read(1 << 20)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    found = {}
+    for key, value in document.items():
+        if key not in CONFIG_KEYS:
+            raise UsageError(f"{path} has an unknown setting '{key}'", hint=f"known: {', '.join(CONFIG_KEYS)}")
+        found[key] = Setting(_checked(path, key, value), path)
+    return found
 
 
 def _absolute(path: str) -> str:
@@ -61,15 +147,16 @@ def _absolute(path: str) -> str:
     return path if "://" in path else os.path.abspath(path)
 
 
-def _nearest_root() -> str | None:
+def _nearest(name: str, exists: Callable[[str], bool]) -> str | None:
+    """Return the nearest thing of that name in the working directory or above."""
     try:
         directory = os.getcwd()
     except OSError:
         # The working directory was deleted under us; other roots can still be used.
         return None
     while True:
-        candidate = os.path.join(directory, ROOT_DIRECTORY)
-        if os.path.isdir(candidate):
+        candidate = os.path.join(directory, name)
+        if exists(candidate):
             return candidate
         parent = os.path.dirname(directory)
         if parent == directory:
@@ -91,6 +178,24 @@ def user_data_path(variables: Mapping[str, str]) -> str:
         home = _home_of_user()
     middle = "Library/Application Support" if sys.platform == "darwin" else ".local/share"
     return os.path.join(home, middle, APP_NAME)
+
+
+def user_config_path(variables: Mapping[str, str]) -> str:
+    """Return the platform's directory for the user's own settings, as platformdirs would."""
+    if os.name != "posix":
+        import platformdirs
+
+        return platformdirs.user_config_dir(APP_NAME, appauthor=False)
+    named = variables.get("XDG_CONFIG_HOME", "")
+    if named.startswith("/"):
+        return os.path.join(named, APP_NAME)
+    home = variables.get("HOME", "")
+    if not home.startswith("/"):
+        try:
+            home = _home_of_user()
+        except UsageError:
+            home = "/nonexistent"
+    return os.path.join(home, "Library/Application Support" if sys.platform == "darwin" else ".config", APP_NAME)
 
 
 def user_cache_path(variables: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ class Session:
             uid=surroundings.user_number(),
             host=surroundings.host_name(),
             wait=surroundings.DEFAULT_WAIT,
-            project=variables.get("REGCLI_PROJECT") or None,
+            project=project.value if (project := surroundings.find_project(None, variables)) is not None else None,
         )
         self.cache_path = surroundings.user_cache_path(variables)
         self.run: Run | None = None

@@ -11,7 +11,9 @@ from regcli.surroundings import (
     DEFAULT_WAIT,
     ROOT_DIRECTORY,
     Setting,
+    find_project,
     find_root,
+    find_wait,
     host_name,
     user_cache_path,
     user_data_path,
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 __all__ = [
-    "COLOR_CHOICES", "DEFAULT_WAIT", "ROOT_DIRECTORY", "Options", "Setting", "Settings", "find_root", "host_name",
-    "is_terminal", "read_settings", "user_cache_path", "user_data_path", "user_name", "user_number", "wants_color",
+    "COLOR_CHOICES", "DEFAULT_WAIT", "ROOT_DIRECTORY", "Options", "Setting", "Settings", "find_project", "find_root",
+    "host_name", "is_terminal", "read_settings", "user_cache_path", "user_data_path", "user_name", "user_number", "wants_color",
 ]  # fmt: skip
 COLOR_CHOICES = ("auto", "always", "never")
 
@@ -83,27 +85,14 @@ class Settings:
 
 
 def read_settings(options: Options, environment: Mapping[str, str] | None = None) -> Settings:
-    """Decide the settings: an option wins over the environment, which wins over what is found."""
+    """Decide the settings: an option wins over the environment, that over files, those over what is found."""
     variables = os.environ if environment is None else environment
     return Settings(
         find_root(options.root, variables),
-        _find_project(options.project, variables),
-        _find_wait(options.wait),
+        find_project(options.project, variables),
+        find_wait(options.wait, variables),
         user_cache_path(variables),
     )
-
-
-def _find_project(option: str | None, variables: Mapping[str, str]) -> Setting | None:
-    if option is not None:
-        return Setting(option, "--project")
-    named = variables.get("REGCLI_PROJECT")
-    return Setting(named, "REGCLI_PROJECT") if named else None
-
-
-def _find_wait(option: float | None) -> Setting:
-    if option is not None:
-        return Setting(repr(option), "--wait")
-    return Setting(repr(DEFAULT_WAIT), "default")
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Commit = dict[str, Any]
     State = dict[str, Any]
     Reducer = Callable[[State, Records, Commit], None]
+    Judge = Callable[["Snapshot", Commit, int], str | None]
 
 FORMAT = 1
 GENESIS = "0" * 64
@@ -58,12 +59,26 @@ class Chain:
         reducer: applies one commit to a state and its records, in place.
         initial: makes the state before the first commit.
         place: `base` relative to the root, "" for the root itself; a commit or head of another place is refused.
+        derived: where `head.json` and `pages/` lie if not in `base`: a directory of the user's own, and only trusted as such.
+        judge: says why a commit does not count (from the state before it, the commit, and the owner of its file), or None.
+        settings_seq: the state of the registry's settings that changes are checked against, unless they say another.
+        voids: number -> reason, of the commits that were read and do not count.
     """
 
-    __slots__ = ("base", "initial", "log", "place", "reducer", "root_id")
+    __slots__ = ("base", "derived", "initial", "judge", "log", "place", "reducer", "root_id", "settings_seq", "voids")
 
     def __init__(
-        self, base: str, log: str, root_id: str, reducer: Reducer, initial: Callable[[], State], place: str = ""
+        self,
+        base: str,
+        log: str,
+        root_id: str,
+        reducer: Reducer,
+        initial: Callable[[], State],
+        place: str = "",
+        *,
+        derived: str | None = None,
+        judge: Judge | None = None,
+        settings_seq: int | None = None,
     ) -> None:
         """Name the directories; nothing is opened."""
         self.base = base
@@ -72,6 +87,10 @@ class Chain:
         self.reducer = reducer
         self.initial = initial
         self.place = place
+        self.derived = base if derived is None else derived
+        self.judge = judge
+        self.settings_seq = settings_seq
+        self.voids: dict[int, str] = {}
 
     def commit_path(self, seq: int) -> str:
         """Return the path of commit number `seq`."""
@@ -110,19 +129,23 @@ class Chain:
         return Snapshot(0, GENESIS, self.initial(), self._records(None, 0))
 
     def _records(self, document: dict[str, Any] | None, seq: int) -> Records:
-        return Records(f"{self.base}/pages", lambda: self.replay(seq).records, document)
+        return Records(f"{self.derived}/pages", lambda: self.replay(seq).records, document)
 
     def _read_head(self) -> Snapshot | None:
         try:
-            document = jsontext.unseal(files.read_document(f"{self.base}/head.json"))
+            if self.derived is not self.base and os.lstat(self.derived).st_uid != os.geteuid():
+                return None
+            document = jsontext.unseal(files.read_document(f"{self.derived}/head.json"))
         except (OSError, RegcliError):
             return None
         if document is None or document.get("root") != self.root_id or document.get("place") != self.place:
             return None
+        if document.get("judged", False) != (self.judge is not None):
+            return None
         try:
             if document["format"] > FORMAT:
                 raise IntegrityError(
-                    f"{self.base}/head.json has format {document['format']}, which is newer than this program",
+                    f"{self.derived}/head.json has format {document['format']}, which is newer than this program",
                     hint="upgrade regcli",
                 )
             seq = int(document["seq"])
@@ -141,7 +164,25 @@ class Chain:
                     continue
                 return
             commit = self.parse(data, path, snapshot.seq + 1, snapshot.chain)
-            self.apply(snapshot, commit, sha256_hex(data), path)
+            if not self._is_void(snapshot, commit, path):
+                self.apply(snapshot, commit, sha256_hex(data), path)
+            else:
+                snapshot.seq, snapshot.chain = commit["seq"], sha256_hex(data)
+
+    def _is_void(self, snapshot: Snapshot, commit: Commit, path: str) -> bool:
+        """Tell whether a commit does not count, although it stays in the chain; `voids` says why."""
+        if self.judge is None:
+            return False
+        try:
+            reason = self.judge(snapshot, commit, os.lstat(path).st_uid)
+        except OSError as error:
+            raise files.explain(error, f"cannot read {path}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"it is no commit that regcli makes: {error!r}"
+        if reason is None:
+            return False
+        self.voids[commit["seq"]] = reason
+        return True
 
     def last_number(self) -> int:
         """Return the highest number that a commit file has, 0 when there is none."""
@@ -202,8 +243,9 @@ class Chain:
         return commit
 
     def commits(self, upto: int | None = None) -> Iterator[tuple[Commit, str]]:
-        """Yield every commit with its path, oldest first, checked against the one before it."""
+        """Yield every commit that counts with its path, oldest first, checked against the one before it."""
         seq, chain = 0, GENESIS
+        judged = self._start() if self.judge is not None else None
         while upto is None or seq < upto:
             path = self.commit_path(seq + 1)
             try:
@@ -214,6 +256,10 @@ class Chain:
                 return
             commit = self.parse(data, path, seq + 1, chain)
             seq, chain = seq + 1, sha256_hex(data)
+            if judged is not None:
+                if self._is_void(judged, commit, path):
+                    continue
+                self.apply(judged, commit, chain, path)
             yield commit, path
 
     def append(self, snapshot: Snapshot, envelope: Commit, ops: list[dict[str, Any]]) -> Commit | None:
@@ -300,6 +346,8 @@ class Chain:
     def write_head(self, snapshot: Snapshot) -> None:
         """Refresh the head and pages after an `append`; failing to is harmless, since both are derived."""
         try:
+            if self.derived is not self.base and not self._own_derived():
+                return
             unlisted = snapshot.records.settle()
             document = {
                 "format": FORMAT,
@@ -310,7 +358,9 @@ class Chain:
                 "state": snapshot.state,
                 "records": snapshot.records.document(),
             }
-            path = f"{self.base}/head.json"
+            if self.judge is not None:
+                document["judged"] = True
+            path = f"{self.derived}/head.json"
             try:
                 files.replace_file(path, jsontext.seal(document))
             except IsADirectoryError:
@@ -320,6 +370,15 @@ class Chain:
                 snapshot.records.remove_pages(unlisted)
         except (OSError, ValueError, RegcliError):
             return
+
+
+    def _own_derived(self) -> bool:
+        """Make the user's own directory of derived files; False where somebody else did."""
+        try:
+            os.mkdir(self.derived, 0o755)
+        except FileExistsError:
+            pass
+        return os.lstat(self.derived).st_uid == os.geteuid()
 
 
 class Attempts:

@@ -103,5 +103,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("hook", SHELL, "Install and run git hooks that check locks and large files"),
     ("mk", SHELL, "Print rules for Make that fetch, log and promote"),
     ("completion", SHELL, "Print the completion script for a shell"),
+    ("doctor", SHELL, "Show which root is used and why, and what is wrong with it"),
+    ("config", SHELL, "Show the settings and where they come from"),
     ("help", SHELL, "Read the built-in documentation"),
 )
