@@ -35,6 +35,7 @@ AZURE = "az"
 _SCHEMES = {"s3": S3, "s3a": S3, "gs": GS, "az": AZURE, "abfs": AZURE, "abfss": AZURE}
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _AZURE_HOST = ".blob.core.windows.net"
+_AZURE_DOMAINS = ("blob.core.windows.net", "dfs.core.windows.net")
 _PAGE = 1000
 _WORDS = {S3: "S3", GS: "Google Cloud Storage", AZURE: "Azure"}
 _HINTS = {
@@ -122,7 +123,9 @@ def parse_uri(uri: str) -> Place:
     if "@" in bucket and kind == AZURE:
         # abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/KEY
         bucket, _, host = bucket.partition("@")
-        account = host.partition(".")[0]
+        account, _, domain = host.partition(".")
+        if domain not in _AZURE_DOMAINS:
+            raise UsageError(f"{quote(uri)} names no account", hint="write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/KEY")
     # Nothing in a URI may lead the user's credentials to another host than the store's own.
     if not _NAME.issuperset(bucket.removeprefix("$")) or not bucket.strip("$."):
         raise UsageError(f"{quote(uri)} names no bucket", hint="write s3://BUCKET/KEY")
@@ -175,9 +178,7 @@ class Buckets:
     def _look(self, uri: str, place: Place) -> dict[str, Any] | None:
         """Return what the store says of one object, None where there is none."""
         try:
-            meta: dict[str, Any] = (
-                _obstore().get(self._store(place), place.key, options={"head": True, "version": place.version_id}).meta
-            )
+            meta: dict[str, Any] = _get(self._store(place), place.key, place.version_id, head=True).meta
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -237,7 +238,7 @@ class Buckets:
         place = parse_uri(uri)
         version_id = place.version_id or version_id
         try:
-            answer = _obstore().get(self._store(place), place.key, options={"version": version_id})
+            answer = _get(self._store(place), place.key, version_id, head=False)
         except FileNotFoundError as error:
             raise _missing(place, uri) from error
         except Exception as error:
@@ -335,6 +336,13 @@ def _obstore() -> Any:
     return obstore
 
 
+def _get(store: Any, key: str, version_id: str | None, *, head: bool) -> Any:
+    options: dict[str, Any] = {"head": head}
+    if version_id is not None:
+        options["version"] = version_id
+    return _obstore().get(store, key, options=options)
+
+
 def _uri_of(place: Place, key: str) -> str:
     if place.base.startswith("https://"):
         from urllib.parse import quote as encode
@@ -394,8 +402,21 @@ def _explain(error: Exception, uri: str, place: Place) -> Exception:
     text = " ".join(str(error).partition("\n\nDebug source")[0].split())
     if name == "InvalidPathError":
         return UsageError(f"{quote(uri)} has a key that cannot be asked for: {text[:300]}")
+    if "status code: 404" in text:
+        # A bucket that is not there, which obstore has no error of its own for.
+        return _missing(place, uri)
     what = {
         "PermissionDeniedError": "access is denied",
         "UnauthenticatedError": "the credentials are missing or wrong",
-    }.get(name, text[:300])
+    }.get(name) or _said(text)
     return StorageError(f"cannot read {quote(uri)} from {_WORDS[place.kind]}: {what}", hint=_HINTS[place.kind])
+
+
+def _said(text: str) -> str:
+    """Return what the server itself said, where obstore quotes its answer; else all that obstore says, shortened."""
+    message = text.partition("<Message>")[2].partition("</Message>")[0]
+    status = text.partition("status code: ")[2].partition(":")[0].strip()
+    if message or status:
+        return (f"HTTP {status}: {message}" if status and message else f"HTTP {status}{message}")[:300]
+    # "Generic S3 error: Error performing HEAD http://… in 5s, after 3 retries, … - HTTP error: error sending request"
+    return text.rpartition(" - ")[2][:300]
