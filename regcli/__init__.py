@@ -1,3 +1,106 @@
-"""regcli: the model and dataset registry that needs no server."""
+"""regcli: the model and dataset registry that needs no server.
+
+The names below are the library; each is imported when it is first used. `import regcli as wandb` runs scripts that were
+written for the W&B SDK. `regcli help python` has a page of examples.
+"""
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from regcli.api.artifact import Artifact, ArtifactTTL
+    from regcli.api.collections import ArtifactCollection, ArtifactType
+    from regcli.api.errors import (
+        ArtifactFinalizedError,
+        ArtifactNotLoggedError,
+        ArtifactStatusError,
+        CommError,
+        Error,
+        WaitTimeoutError,
+    )
+    from regcli.api.manifest_entry import ArtifactManifest, ArtifactManifestEntry
+    from regcli.api.public import Api
+    from regcli.api.registries import Registry
+    from regcli.api.run import Run, finish, init, link_artifact, log, log_artifact, use_artifact
+    from regcli.api.session import teardown
+    from regcli.errors import RegcliError
+
+    run: Run | None
+    """The active run."""
+
+# Public name -> module that has it.
+_PUBLIC = {
+    "Api": "public",
+    "Artifact": "artifact",
+    "ArtifactCollection": "collections",
+    "ArtifactFinalizedError": "errors",
+    "ArtifactManifest": "manifest_entry",
+    "ArtifactManifestEntry": "manifest_entry",
+    "ArtifactNotLoggedError": "errors",
+    "ArtifactStatusError": "errors",
+    "ArtifactTTL": "artifact",
+    "ArtifactType": "collections",
+    "CommError": "errors",
+    "Error": "errors",
+    "RegcliError": "errors",
+    "Registry": "registries",
+    "Run": "run",
+    "WaitTimeoutError": "errors",
+    "finish": "run",
+    "init": "run",
+    "link_artifact": "run",
+    "log": "run",
+    "log_artifact": "run",
+    "teardown": "session",
+    "use_artifact": "run",
+}
+
+__all__ = [
+    "Api",
+    "Artifact",
+    "ArtifactCollection",
+    "ArtifactFinalizedError",
+    "ArtifactManifest",
+    "ArtifactManifestEntry",
+    "ArtifactNotLoggedError",
+    "ArtifactStatusError",
+    "ArtifactTTL",
+    "ArtifactType",
+    "CommError",
+    "Error",
+    "RegcliError",
+    "Registry",
+    "Run",
+    "WaitTimeoutError",
+    "__version__",
+    "finish",
+    "init",
+    "link_artifact",
+    "log",
+    "log_artifact",
+    "run",
+    "teardown",
+    "use_artifact",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name == "run":
+        # Not kept: the active run changes.
+        from regcli.api.session import session
+
+        return session().run
+    module = _PUBLIC.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"regcli.api.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names too."""
+    return sorted({*globals(), *__all__})

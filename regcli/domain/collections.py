@@ -59,6 +59,7 @@ def empty_state() -> State:
         "registry": None,
         "former": [],
         "redirect": None,
+        "settings_seq": 0,
     }
 
 
@@ -138,6 +139,7 @@ def _apply_field(state: State, records: Records, op: dict[str, Any], time: str) 
 
 def reduce_collection(state: State, records: Records, commit: dict[str, Any]) -> None:
     """Apply one commit of a collection's log."""
+    settings_seq = max(state["settings_seq"], commit.get("settings_seq") or 0)
     for op in commit["ops"]:
         name = op["op"]
         if name == "create":
@@ -166,6 +168,7 @@ def reduce_collection(state: State, records: Records, commit: dict[str, Any]) ->
         else:
             raise ValueError(f"unknown operation {name!r}")
     state["updated_at"] = commit["time"]
+    state["settings_seq"] = settings_seq
 
 
 class Collection:
@@ -240,16 +243,31 @@ class Collection:
         return Collection(self.base, self.chain, self.chain.read(), self.registry)
 
 
-def chain_at(root_id: str, base: str) -> Chain:
+def chain_of(context: Context, base: str, registry: Registry | None) -> Chain:
     """Return the log of the collection that lies in `base`."""
     parts = base.split("/")
     place = "/".join(parts[-4:] if parts[-4] == "registries" else parts[-5:])
-    return Chain(base, f"{base}/log", root_id, reduce_collection, empty_state, place)
+    judge = None
+    if registry is not None and registry.state["shared"] is not None:
+        from regcli.domain.sharing import collection_judge
+
+        judge = collection_judge(registry, base)
+    return Chain(
+        base,
+        f"{base}/log",
+        context.root.id,
+        reduce_collection,
+        empty_state,
+        place,
+        derived=context.root.derived(base),
+        judge=judge,
+        settings_seq=registry.snapshot.seq if registry is not None else None,
+    )
 
 
 def open_collection_directory(context: Context, base: str, registry: Registry | None) -> Collection:
     """Open the collection that lies in a directory."""
-    chain = chain_at(context.root.id, base)
+    chain = chain_of(context, base, registry)
     return Collection(base, chain, chain.read(), registry)
 
 

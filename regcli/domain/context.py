@@ -178,6 +178,8 @@ class Context:
         `check` is called again with a newer state whenever another writer was faster. It returns the operations, or an
         empty list when nothing has to change, and raises to refuse.
         """
+        if settings_seq is None:
+            settings_seq = chain.settings_seq
         attempts = Attempts(self.wait, time.monotonic, self.sleep)
         while True:
             snapshot = chain.read()

@@ -19,11 +19,12 @@ from regcli.store import packs
 from regcli.store.batch import is_unchanged, md5_of, open_source
 from regcli.store.files import explain
 from regcli.store.ingest import Source, ingest
-from regcli.store.manifest import EXECUTABLE, FILE, REFERENCE, manifest_digest, normalize_path
+from regcli.store.manifest import EXECUTABLE, FILE, manifest_digest, normalize_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from regcli.domain.context import Context
     from regcli.domain.log import LogRequest
@@ -91,7 +92,14 @@ class Draft:
         return self._names.get(local_path)
 
     def add_file(
-        self, local_path: str, name: str | None = None, *, policy: str = MUTABLE, overwrite: bool = False, is_tmp: bool = False
+        self,
+        local_path: str,
+        name: str | None = None,
+        *,
+        policy: str = MUTABLE,
+        overwrite: bool = False,
+        is_tmp: bool = False,
+        extra: dict[str, Any] | None = None,
     ) -> Entry:
         """Add one file.
 
@@ -101,6 +109,7 @@ class Draft:
             policy: `mutable` takes the content now, `immutable` when the draft is logged.
             overwrite: replace an entry with other content.
             is_tmp: name the file by its content, so that two of one name do not clash.
+            extra: what the manifest records with the entry besides; no part of the digest.
 
         Raises:
             UsageError: it is no file, or the policy is unknown. ConflictError: the path has other content already.
@@ -120,6 +129,8 @@ class Draft:
         if is_tmp:
             path = _temporary_name(path, found)
             found = (path, *found[1:])
+        if extra is not None:
+            found = (*found[:4], {**(found[4] or {}), **extra})
         with self._lock:
             is_new = self._put(found, overwrite=overwrite)
             if policy == MUTABLE:
@@ -292,11 +303,6 @@ def put_kept(batch: Batch, contents: dict[bytes, bytes]) -> None:
     """Stage small contents that were kept in memory."""
     for digest, data in contents.items():
         batch.put_small(digest, data)
-
-
-def is_reference(entry: Entry) -> bool:
-    """Tell whether an entry's content is kept elsewhere."""
-    return bool(entry[3] & REFERENCE)
 
 
 def _check_policy(policy: str) -> None:

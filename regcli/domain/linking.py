@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.aliasing import alias_operations, moved_from
-from regcli.domain.collections import LINK, Collection, is_live, locate, require_free
+from regcli.domain.collections import LINK, Collection, is_live, locate, prepare_collection, require_free
 from regcli.domain.registries import find_registry
 from regcli.domain.resolving import Version, resolve, select, source_of
 from regcli.domain.settings import is_personal, root_settings
@@ -153,6 +153,7 @@ def link_version(
                 require_free(context, now)
                 if target.registry is not None:
                     roles.require(target.registry.state, context.user, "create-collection")
+                    prepare_collection(target.registry, target.base)
                 done.append(creation(context, ref, state["type"], target.registry))
             if created:
                 backrefs.add_backref(context.root.path, source.record["id"], backrefs.LINK, target.place, index)

@@ -144,7 +144,21 @@ def open_chain(context: Context, directory_name: str) -> Chain:
             )
         return state
 
-    return Chain(base, f"{base}/settings", root.id, reduce_settings, initial, f"registries/{directory_name}")
+    judge = None
+    if root.shared is not None:
+        from regcli.domain.sharing import settings_judge
+
+        judge = settings_judge(base)
+    return Chain(
+        base,
+        f"{base}/settings",
+        root.id,
+        reduce_settings,
+        initial,
+        f"registries/{directory_name}",
+        derived=root.derived(base),
+        judge=judge,
+    )
 
 
 def open_registry_directory(context: Context, directory_name: str) -> Registry:
@@ -219,7 +233,9 @@ def list_registries(context: Context) -> list[Registry]:
         try:
             registry = open_registry_directory(context, name)
         except RegcliError as error:
-            context.warnings.append(error.message)
+            # A registry that the file system keeps this user out of is none that they should hear of.
+            if not isinstance(error.__cause__, PermissionError):
+                context.warnings.append(error.message)
             continue
         if registry.exists:
             found.append(registry)
@@ -239,6 +255,7 @@ def create_registry(
     types: Sequence[TypeName] = (),
     visibility: str = "organization",
     ttl: int | None = None,
+    group: str | None = None,
 ) -> Change:
     """Make a registry; whoever makes it is its admin.
 
@@ -249,6 +266,7 @@ def create_registry(
         types: the artifact types it accepts; none given means all.
         visibility: `organization` (everybody is at least member) or `restricted` (members only).
         ttl: default time to live of its versions in seconds, or None.
+        group: the group of the operating system that it is shared with, in a shared root; None for the root's.
 
     Raises:
         ConflictError: there is one of that name, or one that was renamed had it.
@@ -270,6 +288,12 @@ def create_registry(
         "members": {context.user: roles.ADMIN},
         "ttl": ttl,
     }
+    group = group or context.root.shared
+    if group is not None:
+        from regcli.domain.sharing import prepare_registry
+
+        if not registry.exists:
+            settings["shared"] = prepare_registry(registry.base, group, restricted=visibility == "restricted")
 
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         if snapshot.state["name"] is not None and not snapshot.state["removed"]:

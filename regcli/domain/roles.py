@@ -56,10 +56,20 @@ def effective_role(registry: State, user: str) -> str | None:
     return MEMBER if registry["visibility"] == "organization" else None
 
 
+def least_role(registry: State, action: str) -> str:
+    """Return the least role that an action takes.
+
+    In a shared registry only admins make collections: whoever makes a directory can delete in it.
+    """
+    if action == "create-collection" and registry["shared"] is not None:
+        return ADMIN
+    return ACTIONS[action][0]
+
+
 def allows(registry: State, user: str, action: str) -> bool:
     """Tell whether the user may do `action` in the registry."""
     role = effective_role(registry, user)
-    return role is not None and _RANK[role] >= _RANK[ACTIONS[action][0]]
+    return role is not None and _RANK[role] >= _RANK[least_role(registry, action)]
 
 
 def require(registry: State, user: str, action: str) -> None:
@@ -70,7 +80,7 @@ def require(registry: State, user: str, action: str) -> None:
     """
     if allows(registry, user, action):
         return
-    least, words = ACTIONS[action]
+    least, words = least_role(registry, action), ACTIONS[action][1]
     role = effective_role(registry, user)
     have = f"is {role}" if role is not None else "has no access"
     raise RoleError(

@@ -80,7 +80,7 @@ def run_chain(context: Context, project: ProjectRef, name: str) -> Chain:
 def chain_of(context: Context, base: str) -> Chain:
     """Return the log of the run that lies in a directory."""
     place = "/".join(base.split("/")[-5:])
-    return Chain(base, f"{base}/log", context.root.id, reduce_run, empty_state, place)
+    return Chain(base, f"{base}/log", context.root.id, reduce_run, empty_state, place, derived=context.root.derived(base))
 
 
 def place_of(chain: Chain) -> str:
@@ -268,6 +268,37 @@ def record_use(context: Context, chain: Chain, version: Version) -> Change:
     return context.transact(chain, check)
 
 
+def use_in(context: Context, name: str, version: Version, *, job_type: str | None = None) -> tuple[Change, str]:
+    """Record that the run of that name in the current project used a version; begins the run in the same commit.
+
+    Returns:
+        What changed in the run's log, and the run's reference.
+    """
+    project = context.project
+    chain = run_chain(context, project, name)
+
+    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
+        ops: list[dict[str, Any]] = []
+        if snapshot.state["name"] is None:
+            ops.append(creation(project, name, job_type))
+        if not any(used["id"] == version.record["id"] for used in snapshot.state["used"]):
+            backrefs.add_backref(context.root.path, version.record["id"], backrefs.USE, place_of(chain), 0)
+            ops.append({"op": "use", "before": None, "after": {**edge(version), "at": context.now()}})
+        return ops
+
+    change = context.transact(chain, check)
+    return change, run_ref(change.snapshot.state)
+
+
+def read_place(context: Context, place: str) -> State | None:
+    """Return the state of the run at a place of the root, or None where there is none."""
+    parts = place.split("/")
+    if len(parts) != 5 or parts[0] != "projects" or parts[3] != "runs" or any(part in ("", ".", "..") for part in parts):
+        return None
+    state = chain_of(context, f"{context.root.path}/{place}").read().state
+    return state if state["name"] is not None else None
+
+
 def record_output(context: Context, chain: Chain, version: Version) -> Change:
     """Record that a run logged a version."""
 
@@ -296,8 +327,30 @@ def read_run(context: Context, text: str) -> tuple[Chain, Snapshot]:
 
 def run_used(context: Context, place: str, artifact_id: str) -> list[str]:
     """Return the reference of the run at a place if it used the artifact, else nothing."""
-    parts = place.split("/")
-    if len(parts) != 5 or parts[0] != "projects" or parts[3] != "runs" or any(part in ("", ".", "..") for part in parts):
+    state = read_place(context, place)
+    if state is None:
         return []
-    state = chain_of(context, f"{context.root.path}/{place}").read().state
     return [run_ref(state)] if any(used["id"] == artifact_id for used in state["used"]) else []
+
+
+def runs_that_used(context: Context, artifact_id: str) -> list[tuple[Chain, Snapshot]]:
+    """Return the runs that used an artifact, through whichever of its memberships, ordered by reference."""
+    found = {}
+    for _, place, _ in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.USE):
+        if run_used(context, place, artifact_id):
+            chain = chain_of(context, f"{context.root.path}/{place}")
+            snapshot = chain.read()
+            found[run_ref(snapshot.state)] = (chain, snapshot)
+    return [found[ref] for ref in sorted(found)]
+
+
+def edge_version(context: Context, item: dict[str, Any]) -> Version | None:
+    """Return the version that an edge of a run leads to, or None where it is gone."""
+    from regcli.domain.collections import open_place
+    from regcli.domain.resolving import Version
+
+    collection = open_place(context, item["place"])
+    record = collection.snapshot.records.get(item["version"])
+    if record is None or record["id"] != item["id"] or not collection.exists:
+        return None
+    return Version(collection, item["version"], record)

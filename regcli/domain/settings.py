@@ -43,7 +43,7 @@ def root_chain(context: Context) -> Chain:
         entity = {"name": root.entity, "personal": root.personal}
         return {"entities": {fold(root.entity): entity}, "ttl": None, "automations": {}}
 
-    return Chain(root.path, f"{root.path}/settings", root.id, reduce_root, initial)
+    return Chain(root.path, f"{root.path}/settings", root.id, reduce_root, initial, derived=root.derived(root.path))
 
 
 def root_settings(context: Context) -> Snapshot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain.collections import LINK, PURGED, chain_at, is_live
+from regcli.domain.collections import LINK, PURGED, chain_of, is_live
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve
 from regcli.errors import NotFoundError, RegcliError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
+    from regcli.domain.registries import Registry
 
 
 class Problem:
@@ -195,7 +196,7 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
 def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
     """Yield (log, collection's directory or None, registry's directory or None) of every log in the root."""
     from regcli.domain.registries import BUILT_IN, open_chain
-    from regcli.domain.runs import chain_of
+    from regcli.domain.runs import chain_of as chain_of_run
     from regcli.domain.settings import root_chain
 
     root = context.root
@@ -204,11 +205,13 @@ def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
     for name in sorted(set(files.scan_names(top)) | set(BUILT_IN)):
         if name.startswith("."):
             continue
-        yield open_chain(context, name), None, None
+        settings = open_chain(context, name)
+        yield settings, None, None
+        registry = _readable_registry(settings)
         for collection in sorted(files.scan_names(f"{top}/{name}/collections")):
             if not collection.startswith("."):
                 base = f"{top}/{name}/collections/{collection}"
-                yield chain_at(root.id, base), base, f"{top}/{name}"
+                yield chain_of(context, base, registry), base, f"{top}/{name}"
     top = f"{root.path}/projects"
     for entity in sorted(files.scan_names(top)):
         for project in sorted(files.scan_names(f"{top}/{entity}")):
@@ -216,10 +219,20 @@ def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
             for collection in sorted(files.scan_names(f"{owner}/collections")):
                 if not collection.startswith("."):
                     base = f"{owner}/collections/{collection}"
-                    yield chain_at(root.id, base), base, None
+                    yield chain_of(context, base, None), base, None
             for run in sorted(files.scan_names(f"{owner}/runs")):
                 if not run.startswith("."):
-                    yield chain_of(context, f"{owner}/runs/{run}"), None, None
+                    yield chain_of_run(context, f"{owner}/runs/{run}"), None, None
+
+
+def _readable_registry(settings: Chain) -> Registry | None:
+    """Return the registry whose settings these are, or None where they are damaged, which is reported already."""
+    from regcli.domain.registries import Registry
+
+    try:
+        return Registry(settings.base, settings, settings.read())
+    except RegcliError:
+        return None
 
 
 def _check_chain(report: Report, chain: Chain) -> Any:
@@ -265,6 +278,10 @@ def _check_chain(report: Report, chain: Chain) -> Any:
         except RegcliError as error:
             problems.append(Problem("history", chain.log, error.message))
         else:
+            problems.extend(
+                Problem("history", chain.commit_path(seq), f"{chain.commit_path(seq)} is void: {reason}")
+                for seq, reason in sorted(chain.voids.items())
+            )
             _check_head(problems, chain, snapshot)
             report.problems.extend(problems)
             return snapshot
@@ -278,7 +295,7 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
     A head that is ahead of the log proves that acknowledged commits are gone.
     """
     try:
-        document = jsontext.unseal(files.read_document(f"{chain.base}/head.json"))
+        document = jsontext.unseal(files.read_document(f"{chain.derived}/head.json"))
     except (OSError, RegcliError):
         document = None
     if document is None or document.get("root") != chain.root_id or document.get("place") != chain.place:
@@ -294,7 +311,7 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
     # Others may be writing: compare at the very commit that the head is about.
     at_head = snapshot if seq == snapshot.seq else chain.replay(seq)
     if document.get("chain") != at_head.chain or document.get("state") != at_head.state:
-        problems.append(Problem("index", f"{chain.base}/head.json", f"{chain.base}/head.json does not say what the log says"))
+        problems.append(Problem("index", f"{chain.derived}/head.json", f"{chain.derived}/head.json does not say what the log says"))
         chain.refresh_head(snapshot)
         return
     claimed = chain.read()

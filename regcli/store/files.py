@@ -122,6 +122,14 @@ def fsync_recent(path: str) -> None:
         fsync_directory(path)
 
 
+def _make_directory(path: str, parent: str, mode: int) -> None:
+    os.mkdir(path, mode)
+    # Below a set-gid directory (a shared root) the parent's permissions go on, whatever the user's umask is.
+    inherited = stat.S_IMODE(os.stat(parent).st_mode)
+    if inherited & stat.S_ISGID and mode == 0o777:
+        os.chmod(path, inherited)
+
+
 def make_directories(path: str, mode: int = 0o777) -> None:
     """Make a directory and its missing parents; the whole path is durable afterwards.
 
@@ -129,7 +137,7 @@ def make_directories(path: str, mode: int = 0o777) -> None:
     """
     parent = os.path.dirname(path) or "."
     try:
-        os.mkdir(path, mode)
+        _make_directory(path, parent, mode)
     except FileExistsError:
         fsync_recent(parent)
         return
@@ -138,7 +146,7 @@ def make_directories(path: str, mode: int = 0o777) -> None:
             raise
         make_directories(parent, mode)
         try:
-            os.mkdir(path, mode)
+            _make_directory(path, parent, mode)
         except FileExistsError:
             pass
     fsync_directory(parent)

@@ -25,9 +25,10 @@ class Root:
         owner: the user who made the root: the first admin of the registries that come with it.
         created_at: RFC 3339, UTC.
         entity: the default entity of `NAME` references. personal: whether that entity is a personal one.
+        shared: the group that the root is shared with, or None.
     """
 
-    __slots__ = ("_content", "created_at", "entity", "id", "owner", "path", "personal")
+    __slots__ = ("_content", "_values", "created_at", "entity", "id", "owner", "path", "personal", "shared")
 
     def __init__(self, path: str, values: dict[str, str]) -> None:
         """Take what `regcli.toml` says."""
@@ -37,6 +38,8 @@ class Root:
         self.created_at = values["created_at"]
         self.entity = values["entity"]
         self.personal = values["personal"] == "true"
+        self.shared = values.get("shared")
+        self._values = values
         self._content: Content | None = None
 
     @property
@@ -47,6 +50,30 @@ class Root:
 
             self._content = Content(self.path)
         return self._content
+
+    def derived(self, base: str) -> str:
+        """Return where heads and pages of what lies in `base` are kept.
+
+        In a shared root everybody has their own: a head that another user wrote could say what the log does not.
+        """
+        return base if self.shared is None else f"{base}/heads-{os.geteuid()}"
+
+    def share(self, group: str) -> None:
+        """Record that the root is shared with a group of the operating system.
+
+        Raises:
+            StorageError: `regcli.toml` cannot be written.
+        """
+        self._values["shared"] = group
+        lines = [
+            f"{key} = {value}" if value in ("true", "false") or key == "format" else f'{key} = "{value}"'
+            for key, value in self._values.items()
+        ]
+        try:
+            files.replace_file(f"{self.path}/{MARKER}", f"{_NOTE}{chr(10).join(lines)}\n".encode(), mode=0o444, durable=True)
+        except OSError as error:
+            raise files.explain(error, f"cannot write {self.path}/{MARKER}") from error
+        self.shared = group
 
     def lock_path(self, name: str) -> str:
         """Return the path of a lock file, making its directory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from regcli.domain.collections import chain_at
+from regcli.domain.collections import chain_of
 from regcli.domain.context import Context
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def write_source(context: Context, name: str, records: Iterable[dict[str, Any]],
     }  # fmt: skip
     versions = [{"op": "version", "version": index, "record": item} for index, item in enumerate(records)]
     aliases = [{"op": "alias", "alias": "best", "before": None, "after": 0}] if versions else []
-    context.transact(chain_at(context.root.id, f"{context.root.path}/{place}"), lambda _: [create, *versions, *aliases])
+    context.transact(chain_of(context, f"{context.root.path}/{place}", None), lambda _: [create, *versions, *aliases])
     return place
 
 
@@ -79,5 +79,5 @@ def write_links(context: Context, registry: str, name: str, source: str, records
         }
         for index, item in enumerate(records)
     ]
-    context.transact(chain_at(context.root.id, f"{context.root.path}/{place}"), lambda _: [create, *links])
+    context.transact(chain_of(context, f"{context.root.path}/{place}", None), lambda _: [create, *links])
     return place

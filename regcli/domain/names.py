@@ -1,0 +1,81 @@
+"""Names as the library takes them: parsed, and with what the original reserves or ignores."""
+
+from __future__ import annotations
+
+from regcli.errors import InvalidNameError, UsageError
+from regcli.model import LATEST, Alias, ArtifactName, CollectionName, Tag, TypeName, fold, quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# (type, start of the name) that the original keeps for artifacts of its own. Source: `semantics.md` C-07.
+_RESERVED = (("run_table", "run-"), ("code", "source-"))
+
+
+def check_artifact_names(name: str, type_name: str) -> tuple[str, str]:
+    """Return name and type of a new artifact.
+
+    Raises:
+        InvalidNameError: one breaks the rules, or both together are reserved. UsageError: one is no string.
+    """
+    for what, value in (("name", name), ("type", type_name)):
+        if not isinstance(value, str):
+            raise UsageError(f"the artifact's {what} must be a string, not {type(value).__name__}")
+    parsed = ArtifactName.parse(name), TypeName.parse(type_name)
+    for reserved, start in _RESERVED:
+        if type_name == reserved and name.startswith(start):
+            raise InvalidNameError(
+                f"artifact name {quote(name)} with type {quote(type_name)} is reserved for internal use",
+                hint="choose another name or type",
+            )
+    return str(parsed[0]), str(parsed[1])
+
+
+def check_collection_name(name: str, *, in_registry: bool) -> str:
+    """Return a collection's new name, by the rules of where it lies.
+
+    Raises:
+        InvalidNameError: it breaks them. UsageError: it is no string.
+    """
+    if not isinstance(name, str):
+        raise UsageError(f"a collection's name must be a string, not {type(name).__name__}")
+    return str(CollectionName.parse(name) if in_registry else ArtifactName.parse(name))
+
+
+def parse_tags(tags: Iterable[str] | str | None) -> list[Tag]:
+    """Return tags, each once, the first kept, in the order given; one wrong tag rejects all.
+
+    Raises:
+        InvalidNameError: a tag breaks the rules.
+    """
+    if isinstance(tags, str):
+        tags = [tags]
+    kept: dict[str, Tag] = {}
+    for text in tags or ():
+        try:
+            tag = Tag.parse(text)
+        except InvalidNameError as error:
+            raise InvalidNameError(
+                f"invalid tag {quote(str(text))}: tags must only contain alphanumeric characters separated by hyphens,"
+                " underscores, and/or spaces",
+                hint=error.hint,
+            ) from error
+        kept.setdefault(fold(tag), tag)
+    return list(kept.values())
+
+
+def parse_aliases(aliases: Iterable[str] | str | None) -> list[Alias]:
+    """Return custom aliases, each once; `latest`, which every new version has anyway, is left out.
+
+    Raises:
+        InvalidNameError: an alias breaks the rules.
+    """
+    if isinstance(aliases, str):
+        aliases = [aliases]
+    kept: dict[str, Alias] = {}
+    for text in aliases or ():
+        if fold(text) != LATEST:
+            alias = Alias.parse(text)
+            kept.setdefault(fold(alias), alias)
+    return list(kept.values())
