@@ -203,7 +203,7 @@ def open_elsewhere(places: Places, expected: Expected) -> Opened:
         from regcli.store.elsewhere import local
 
         return local.open_file(uri)
-    from regcli.store.elsewhere.buckets import is_bucket
+    from regcli.store.elsewhere.bucket_uri import is_bucket
 
     if is_bucket(uri):
         return places.buckets.open(uri, expected.version_id)

@@ -162,7 +162,7 @@ def _collect(
         )
     if scheme in _ARTIFACT_SCHEMES:
         return [_collect_artifact(context, uri, name)]
-    from regcli.store.elsewhere.buckets import is_bucket
+    from regcli.store.elsewhere.bucket_uri import is_bucket
 
     if is_bucket(uri):
         return places.buckets.collect(uri, name, checksum=checksum, max_objects=max_objects)

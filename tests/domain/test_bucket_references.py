@@ -9,7 +9,7 @@ import pytest
 
 from regcli.domain.references import collect_references
 from regcli.errors import MissingLibraryError, UsageError
-from regcli.store.elsewhere.buckets import AZURE, GS, S3, is_bucket, parse_uri
+from regcli.store.elsewhere.bucket_uri import AZURE, GS, S3, is_bucket, parse_uri
 from tests.domain.origins import fetch, log, make_context
 
 if TYPE_CHECKING:

@@ -15,12 +15,11 @@ from regcli.store.elsewhere import (
     NONE,
     SIZE,
     Opened,
-    has_controls,
     make_entry,
-    scheme_of,
     split_etag,
     too_many,
 )
+from regcli.store.elsewhere.bucket_uri import AZURE, GS, S3, Place, parse_uri
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 
     from regcli.store.manifest import Entry
 
-S3 = "s3"
-GS = "gs"
-AZURE = "az"
-_SCHEMES = {"s3": S3, "s3a": S3, "gs": GS, "az": AZURE, "abfs": AZURE, "abfss": AZURE}
-_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
-_AZURE_HOST = ".blob.core.windows.net"
-_AZURE_DOMAINS = ("blob.core.windows.net", "dfs.core.windows.net")
 _PAGE = 1000
 _WORDS = {S3: "S3", GS: "Google Cloud Storage", AZURE: "Azure"}
 _HINTS = {
@@ -43,95 +35,6 @@ _HINTS = {
     GS: "check GOOGLE_APPLICATION_CREDENTIALS",
     AZURE: "check AZURE_STORAGE_ACCOUNT_NAME and its key or token",
 }
-
-
-class Place:
-    """What an object store's URI means.
-
-    Attributes:
-        kind: `s3`, `gs` or `az`.
-        account: of Azure, where the URI names it, else "".
-        bucket: bucket or container.
-        key: of an object, or what keys begin with; without the slash at its end.
-        version_id: the version that the URI asks for, or None.
-        base: the URI of the bucket, with a slash at its end.
-        is_prefix: the URI ended with a slash, or names a whole bucket.
-    """
-
-    __slots__ = ("account", "base", "bucket", "is_prefix", "key", "kind", "version_id")
-
-    def __init__(
-        self, kind: str, base: str, bucket: str, key: str, *, account: str = "", version_id: str | None = None
-    ) -> None:
-        """Take the parts as given."""
-        self.kind = kind
-        self.account = account
-        self.bucket = bucket
-        self.base = base
-        self.is_prefix = not key or key.endswith("/")
-        self.key = key.rstrip("/")
-        self.version_id = version_id
-
-
-def is_bucket(uri: str) -> bool:
-    """Tell whether a URI is one of an object store."""
-    scheme = scheme_of(uri)
-    if scheme in _SCHEMES:
-        return True
-    host = uri.partition("://")[2].partition("/")[0].lower().partition(":")[0]
-    return scheme == "https" and host.endswith(_AZURE_HOST)
-
-
-def parse_uri(uri: str) -> Place:
-    """Take a URI apart.
-
-    `s3://BUCKET/KEY[?versionId=ID]`, `gs://BUCKET/KEY[#GENERATION]`, `az://CONTAINER/KEY`,
-    `https://ACCOUNT.blob.core.windows.net/CONTAINER/KEY[?versionid=ID]`. Keys are taken as they stand, those in an https URL
-    are decoded.
-
-    Raises:
-        UsageError: it is malformed.
-    """
-    if has_controls(uri):
-        raise UsageError(f"{quote(uri)} has a character that no URI may have")
-    scheme, _, rest = uri.partition("://")
-    version_id = None
-    account = ""
-    if scheme.lower() == "https":
-        from urllib.parse import parse_qs, unquote
-
-        rest, _, query = rest.partition("?")
-        host, _, rest = rest.partition("/")
-        account = host.partition(".")[0]
-        ids = parse_qs(query).get("versionid")
-        version_id = ids[0] if ids else None
-        if query and (ids is None or "sig=" in query):
-            raise UsageError(
-                f"{quote(f'https://{host}/{rest}')} has a query with more than a version",
-                hint="a signature would be stored readable; give credentials in the environment",
-            )
-        bucket, _, key = unquote(rest).partition("/")
-        base = f"https://{host}/{bucket}/"
-    else:
-        bucket, _, key = rest.partition("/")
-        base = f"{scheme}://{bucket}/"
-        if _SCHEMES[scheme.lower()] == S3 and "?versionId=" in key:
-            key, _, version_id = key.rpartition("?versionId=")
-        elif _SCHEMES[scheme.lower()] == GS and key.rpartition("#")[2].isdigit():
-            key, _, version_id = key.rpartition("#")
-    kind = AZURE if account else _SCHEMES[scheme.lower()]
-    if "@" in bucket and kind == AZURE:
-        # abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/KEY
-        bucket, _, host = bucket.partition("@")
-        account, _, domain = host.partition(".")
-        if domain not in _AZURE_DOMAINS:
-            raise UsageError(f"{quote(uri)} names no account", hint="write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/KEY")
-    # Nothing in a URI may lead the user's credentials to another host than the store's own.
-    if not _NAME.issuperset(bucket.removeprefix("$")) or not bucket.strip("$."):
-        raise UsageError(f"{quote(uri)} names no bucket", hint="write s3://BUCKET/KEY")
-    if not _NAME.issuperset(account):
-        raise UsageError(f"{quote(uri)} names no account")
-    return Place(kind, base, bucket, key, account=account, version_id=version_id or None)
 
 
 class Buckets:
@@ -261,7 +164,7 @@ class Buckets:
         _obstore()
         from datetime import timedelta
 
-        from obstore import store  # type: ignore[import-not-found, unused-ignore]
+        from obstore import store
 
         get = self.environment.get
         endpoints = [
@@ -313,8 +216,8 @@ class Buckets:
         if self.environment.get("AWS_ACCESS_KEY_ID") or self.environment.get("AWS_NO_SIGN_REQUEST"):
             return {}
         try:
-            from boto3 import Session  # type: ignore[import-not-found, import-untyped, unused-ignore]
-            from obstore.auth.boto3 import (  # type: ignore[import-not-found, unused-ignore]
+            from boto3 import Session
+            from obstore.auth.boto3 import (
                 Boto3CredentialProvider,
             )
         except ImportError:
@@ -327,7 +230,7 @@ class Buckets:
 
 def _obstore() -> Any:
     try:
-        import obstore  # type: ignore[import-not-found, unused-ignore]
+        import obstore
     except ImportError as error:
         raise MissingLibraryError(
             "references to object stores need the library obstore, which is not installed",
@@ -418,5 +321,5 @@ def _said(text: str) -> str:
     status = text.partition("status code: ")[2].partition(":")[0].strip()
     if message or status:
         return (f"HTTP {status}: {message}" if status and message else f"HTTP {status}{message}")[:300]
-    # "Generic S3 error: Error performing HEAD http://… in 5s, after 3 retries, … - HTTP error: error sending request"
+    # What obstore did, with which URL and how often, comes before the last dash.
     return text.rpartition(" - ")[2][:300]

@@ -16,7 +16,7 @@ from regcli.errors import ReferenceChangedError
 from regcli.model import quote
 from regcli.store import blobs, files
 from regcli.store.beneath import LinkInTheWayError
-from regcli.store.elsewhere import ETAG, MD5, SIZE, XXH128, hex_of
+from regcli.store.elsewhere import ETAG, MD5, SIZE, XXH128, hex_of, split_etag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def check_before(expected: Expected, opened: Opened) -> None:
     """
     if expected.size is not None and opened.size is not None and opened.size != expected.size:
         raise _changed(expected, f"has {opened.size} bytes instead of {expected.size}")
-    if expected.check == ETAG and opened.etag != expected.etag:
+    # Azure's listings give an ETag without the quotes that its answers have.
+    if expected.check == ETAG and split_etag(opened.etag) != split_etag(expected.etag):
         raise _changed(expected, f"has the ETag {opened.etag or 'none'} instead of {expected.etag}")
 
 
