@@ -13,10 +13,11 @@ from regcli.domain import roles
 from regcli.domain.collections import (
     SOURCE,
     Collection,
-    chain_at,
+    chain_of,
     directory_name,
     find_collection,
     locate,
+    prepare_collection,
     redirected,
     require_free,
 )
@@ -101,6 +102,7 @@ def create_collection(
         collection = locate(context, ref)
         _require(context, collection, "create-collection")
         type_name = _type_for(collection.registry, type)
+        prepare_collection(collection.registry, collection.base)
 
         def check(snapshot: Snapshot) -> list[Operation]:
             now = Collection(collection.base, collection.chain, snapshot, collection.registry)
@@ -225,7 +227,10 @@ def _reserve(context: Context, collection: Collection, new: str) -> None:
     if directory == own:
         # Back to the first name, or only another case: the directory is the collection's own.
         return
-    chain = chain_at(context.root.id, f"{owner}/{directory}")
+    if collection.registry is not None and collection.registry.state["shared"] is not None:
+        _require(context, collection, "create-collection")
+    chain = chain_of(context, f"{owner}/{directory}", collection.registry)
+    prepare_collection(collection.registry, chain.base)
 
     def check(snapshot: Snapshot) -> list[Operation]:
         there = Collection(chain.base, chain, snapshot, collection.registry)

@@ -344,6 +344,18 @@ def require_free(context: Context, collection: Collection) -> None:
         )
 
 
+def prepare_collection(registry: Registry | None, base: str) -> None:
+    """Make the directories of a collection that is about to be made, where its registry is shared.
+
+    Raises:
+        ConflictError: somebody else made them, and could delete what is added.
+    """
+    if registry is not None and registry.state["shared"] is not None:
+        from regcli.domain.sharing import make_collection_directories
+
+        make_collection_directories(base)
+
+
 def find_collection(context: Context, ref: CollectionRef) -> Collection:
     """Find an existing collection.
 

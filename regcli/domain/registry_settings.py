@@ -94,7 +94,12 @@ def edit_registry(
         roles.require(registry.state, context.user, "edit-registry")
         check(registry.snapshot)  # whatever would be refused is refused before the name is taken
         _reserve(context, registry, rename)
-    return change_settings(context, registry, check, reason=reason)
+    change = change_settings(context, registry, check, reason=reason)
+    if visibility == "restricted" and change.snapshot.state["shared"] is not None:
+        from regcli.domain.sharing import close_registry
+
+        close_registry(registry.base)
+    return change
 
 
 def _set(state: State, field: str, after: Any) -> list[Operation]:
@@ -135,6 +140,10 @@ def _reserve(context: Context, registry: Registry, name: RegistryName) -> None:
     if fold(name) in SYNONYMS and SYNONYMS[fold(name)] != own:
         raise ConflictError(f"{quote(name)} means the registry {quote(SYNONYMS[fold(name)])}", hint="choose another name")
     chain = open_chain(context, directory)
+    if context.root.shared is not None:
+        from regcli.domain.sharing import reserve_registry_directory
+
+        reserve_registry_directory(chain.base)
 
     def check(snapshot: Snapshot) -> list[Operation]:
         there = Registry(chain.base, chain, snapshot)
@@ -356,8 +365,11 @@ def hand_edits(context: Context) -> list[tuple[str, str]]:
         path = f"{registry.base}/registry.toml"
         try:
             data = files.read_document(path)
+            age = os.stat(path).st_mtime
+            newest = os.stat(registry.chain.commit_path(registry.snapshot.seq)).st_mtime if registry.snapshot.seq else 0.0
         except (FileNotFoundError, NotADirectoryError):
             continue
-        if data != readable_settings(registry.state):
+        # One that is older than the newest commit was not edited, it could not be written again: it is derived.
+        if data != readable_settings(registry.state) and age >= newest:
             found.append((registry.name, path))
     return found

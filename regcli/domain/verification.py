@@ -311,7 +311,8 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
     # Others may be writing: compare at the very commit that the head is about.
     at_head = snapshot if seq == snapshot.seq else chain.replay(seq)
     if document.get("chain") != at_head.chain or document.get("state") != at_head.state:
-        problems.append(Problem("index", f"{chain.derived}/head.json", f"{chain.derived}/head.json does not say what the log says"))
+        path = f"{chain.derived}/head.json"
+        problems.append(Problem("index", path, f"{path} does not say what the log says"))
         chain.refresh_head(snapshot)
         return
     claimed = chain.read()
@@ -351,7 +352,7 @@ def _check_foreign(context: Context, report: Report) -> None:
         "trash", "locks", "cache", "outbox",
     }  # fmt: skip
     for name in sorted(files.scan_names(context.root.path)):
-        if name not in expected and not name.startswith("."):
+        if name not in expected and not name.startswith((".", "heads-")):
             report.problems.append(
                 Problem("extra", f"{context.root.path}/{name}", f"{name} in the root was not written by regcli")
             )

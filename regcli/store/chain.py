@@ -148,6 +148,9 @@ class Chain:
                     f"{self.derived}/head.json has format {document['format']}, which is newer than this program",
                     hint="upgrade regcli",
                 )
+            if self.initial().keys() - document["state"].keys():
+                # Of an earlier program that did not know all of it: the log tells the rest.
+                return None
             seq = int(document["seq"])
             return Snapshot(seq, document["chain"], document["state"], self._records(document.get("records"), seq))
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -370,7 +373,6 @@ class Chain:
                 snapshot.records.remove_pages(unlisted)
         except (OSError, ValueError, RegcliError):
             return
-
 
     def _own_derived(self) -> bool:
         """Make the user's own directory of derived files; False where somebody else did."""

@@ -208,7 +208,15 @@ def test_a_long_chain_and_a_wide_fan(root: Path, tmp_path: Path) -> None:
         item = record(1, index, time)
         if before is not None:
             place = "projects/local/default/collections/chain"
-            item["inputs"] = [{"ref": f"local/default/chain:v{index - 1}", "place": place, "version": index - 1, "id": before, "digest": "0" * 32}]  # fmt: skip
+            item["inputs"] = [
+                {
+                    "ref": f"local/default/chain:v{index - 1}",
+                    "place": place,
+                    "version": index - 1,
+                    "id": before,
+                    "digest": "0" * 32,
+                }
+            ]
         before = item["id"]
         records.append(item)
     write_source(context, "chain", records)

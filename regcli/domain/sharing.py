@@ -1,0 +1,350 @@
+"""Shared roots: several users of one group work on one directory, and the file system keeps them apart.
+
+Directories are set-gid, group-writable and sticky, so that everybody in the group can add commits and blobs, and only the owner
+of a directory can delete, replace or rename what others added. The kernel sets the owner of a file, so the owner of a commit's
+file says who made it. A commit of a registry whose file belongs to another user than it names, or whose user had no right to it
+under the settings it was judged by, is *void*: it is skipped, though it stays in the chain, and `verify` reports it.
+
+This is in force where a registry's settings directory is the very one that was shared: its owner and inode are recorded in
+the settings. A copy that lost the owners, as `rsync` makes it, has another inode and is read as it is. An admin of the copy
+puts it in force again with `regcli init --shared`; what was there until then is accepted.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from regcli.domain import roles
+from regcli.errors import ConflictError, RefusedError, RegcliError, UsageError
+from regcli.model import fold, quote
+from regcli.store import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.domain.registries import Registry
+    from regcli.store.chain import Snapshot
+
+    State = dict[str, Any]
+    Commit = dict[str, Any]
+    Operation = dict[str, Any]
+    Judge = Callable[[Snapshot, Commit, int], str | None]
+
+# Everybody in the group adds, nobody deletes what is another's.
+OPEN = stat.S_ISGID | stat.S_ISVTX | 0o775
+# Only the owner adds.
+OWNED = stat.S_ISGID | 0o755
+_OTHERS = 0o007
+_LOCKS = ("content", "content-gate", "settings", "settings-gate")
+
+
+def user_of(uid: int) -> str:
+    """Return the name of a user's number, as commits have it."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError):
+        return f"uid-{uid}"
+
+
+def in_force(base: str, shared: dict[str, Any] | None) -> bool:
+    """Tell whether a registry's settings directory is the one that was shared, not a copy of it."""
+    if shared is None:
+        return False
+    try:
+        status = os.lstat(f"{base}/settings")
+    except OSError:
+        return False
+    return bool(status.st_ino == shared["inode"] and status.st_uid == shared["uid"])
+
+
+def _identity(commit: Commit, owner: int) -> str | None:
+    if commit.get("uid") != owner or commit.get("user") != user_of(owner):
+        return f"it names user {quote(str(commit.get('user')))}, but its file belongs to {quote(user_of(owner))}"
+    return None
+
+
+def _refusal(settings: State, user: str, action: str) -> str | None:
+    try:
+        roles.require(settings, user, action)
+    except RegcliError as error:
+        return error.message
+    return None
+
+
+# Commits of a registry's settings
+
+_SETTINGS_ACTIONS = {
+    "rename": "edit-registry",
+    "remove": "delete-registry",
+    "protect": "protect",
+    "unprotect": "protect",
+    "member": "members",
+    "redirect": "members",
+}
+_FIELD_ACTIONS = {
+    "description": "edit-registry",
+    "types": "types",
+    "visibility": "visibility",
+    "ttl": "ttl",
+    "shared": "members",
+}
+
+
+def settings_judge(base: str) -> Judge:
+    """Return what decides whether a commit of the settings log in `base` counts."""
+
+    def judge(snapshot: Snapshot, commit: Commit, owner: int) -> str | None:
+        state = snapshot.state
+        if not in_force(base, state["shared"]):
+            return None
+        problem = _identity(commit, owner)
+        for op in commit["ops"]:
+            if problem is None:
+                problem = _refusal(state, commit["user"], _settings_action(op))
+        return problem
+
+    return judge
+
+
+def _settings_action(op: Operation) -> str:
+    if op["op"] == "set":
+        return _FIELD_ACTIONS.get(op["field"], "members")
+    if op["op"] == "automation":
+        scope = str((op.get("after") or op.get("before") or {}).get("scope", ""))
+        return "collection-automation" if "/" in scope.rstrip("/") else "registry-automation"
+    # Whoever would begin the registry anew has to be allowed to end it.
+    return _SETTINGS_ACTIONS.get(op["op"], "delete-registry")
+
+
+# Commits of a registry's collections
+
+
+def collection_judge(registry: Registry, base: str) -> Judge | None:
+    """Return what decides whether a commit of the collection in `base` counts; None where everything does."""
+    shared = registry.state["shared"]
+    if not in_force(registry.base, shared):
+        return None
+    accepted: int = shared["accepted"].get(os.path.basename(base), 0)
+    known: dict[int, State] = {registry.snapshot.seq: registry.state}
+
+    def settings_at(seq: int) -> State:
+        if seq not in known:
+            known[seq] = registry.chain.replay(seq).state
+        return known[seq]
+
+    def judge(snapshot: Snapshot, commit: Commit, owner: int) -> str | None:
+        if commit["seq"] <= accepted:
+            return None
+        problem = _identity(commit, owner)
+        if problem is not None:
+            return problem
+        seq = commit.get("settings_seq")
+        if not isinstance(seq, int) or seq < snapshot.state["settings_seq"]:
+            return "it was judged by settings that are older than those of the commit before it"
+        try:
+            settings = settings_at(seq)
+        except RegcliError:
+            return f"it was judged by settings number {seq}, which do not exist"
+        for op in commit["ops"]:
+            for action in _actions(op, snapshot.state, settings):
+                refused = _refusal(settings, commit["user"], action)
+                if refused is not None:
+                    return refused
+            if op["op"] in ("create", "redirect") and os.lstat(f"{base}/log").st_uid != owner:
+                return "the directory of the collection belongs to another user than its maker"
+        return None
+
+    return judge
+
+
+def _holds_protected(state: State, settings: State, index: int | None) -> bool:
+    return any(
+        (index is None or holder == index) and roles.is_protected(settings, shown)
+        for shown, holder in state["aliases"].values()
+    )
+
+
+def _actions(op: Operation, state: State, settings: State) -> list[str]:
+    """Return the rights that an operation takes."""
+    name = op["op"]
+    if name == "alias":
+        return ["alias", "set-protected"] if fold(op["alias"]) in settings["protected"] else ["alias"]
+    if name in ("unlink", "remove", "rename"):
+        index = op["version"] if name == "unlink" else None
+        actions = [{"unlink": "unlink", "remove": "delete-collection", "rename": "edit-collection"}[name]]
+        return [*actions, "delete-protected"] if _holds_protected(state, settings, index) else actions
+    table = {"create": "create-collection", "redirect": "create-collection", "link": "link"}
+    return [table[name]] if name in table else ["edit-collection"]
+
+
+# Making it so
+
+
+def _open_directory(path: str, mode: int, group: int) -> None:
+    try:
+        files.make_directories(path)
+        os.chown(path, -1, group)
+        os.chmod(path, mode)
+    except OSError as error:
+        raise files.explain(error, f"cannot share {path} with the group") from error
+
+
+def find_group(name: str) -> int:
+    """Return the number of a group of the operating system.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    try:
+        import grp
+
+        return grp.getgrnam(name).gr_gid
+    except (ImportError, KeyError):
+        raise UsageError(f"this system knows no group {quote(name)}", hint="`getent group` lists the groups") from None
+
+
+def share_root(context: Context, group: str) -> list[str]:
+    """Share a root with a group; done again, it mends permissions and takes in what was copied. Returns the registries.
+
+    Raises:
+        UsageError: there is no such group. RefusedError: the root's directory belongs to somebody else.
+    """
+    from regcli.domain.registries import list_registries
+
+    gid = find_group(group)
+    root, _ = context.make_root()
+    owner = os.lstat(root.path).st_uid
+    if os.geteuid() not in (0, owner):
+        raise RefusedError(
+            f"the root {root.path} belongs to {quote(user_of(owner))}, who alone can share it",
+            hint=f"they run `regcli init --shared --group {group}`",
+        )
+    for name in ("", "/locks", "/registries", "/packs", "/packs/index", "/blobs", "/backrefs", "/projects", "/settings"):
+        _open_directory(f"{root.path}{name}", OPEN, gid)
+    # Made by the owner, who then can sweep them: whoever owns a sticky directory may delete in it.
+    for number in range(256):
+        _open_directory(f"{root.path}/blobs/{number:02x}", OPEN, gid)
+        _open_directory(f"{root.path}/backrefs/{number:02x}", OPEN, gid)
+    _open_directory(f"{root.path}/settings", OWNED, gid)
+    for name in ("projects", "backrefs"):
+        for directory, _, _ in os.walk(f"{root.path}/{name}"):
+            if os.geteuid() in (0, os.lstat(directory).st_uid):
+                _open_directory(directory, OPEN, gid)
+    _open_locks(root.path, gid)
+    root.share(group)
+    shared = []
+    for registry in list_registries(context):
+        if os.path.isdir(registry.base) and os.geteuid() not in (0, os.lstat(registry.base).st_uid):
+            context.warnings.append(f"registry {registry.name} belongs to somebody else, who has to share it")
+            continue
+        share_registry(context, registry, group)
+        shared.append(registry.name)
+    return shared
+
+
+def _open_locks(root: str, group: int) -> None:
+    for name in _LOCKS:
+        path = f"{root}/locks/{name}.lock"
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | files.CLOEXEC | files.NOFOLLOW, 0o664))
+            os.chown(path, -1, group)
+            os.chmod(path, 0o664)
+        except OSError as error:
+            raise files.explain(error, f"cannot share {path} with the group") from error
+
+
+def prepare_registry(base: str, group: str, *, restricted: bool) -> dict[str, Any]:
+    """Make a registry's directories and share them; returns what its settings record.
+
+    Raises:
+        ConflictError: somebody else made the directory.
+    """
+    gid = find_group(group)
+    closed = _OTHERS if restricted else 0
+    files.make_directories(base)
+    if os.geteuid() not in (0, os.lstat(base).st_uid):
+        raise ConflictError(f"{base} belongs to {quote(user_of(os.lstat(base).st_uid))}", hint="choose another name")
+    _open_directory(base, OWNED & ~closed, gid)
+    for name in ("settings", "collections"):
+        _open_directory(f"{base}/{name}", OPEN & ~closed, gid)
+    accepted = {}
+    for directory in files.scan_names(f"{base}/collections"):
+        for path in (f"{base}/collections/{directory}", f"{base}/collections/{directory}/log"):
+            _open_directory(path, OPEN & ~closed, gid)
+        numbers = [name[:10] for name in files.scan_names(f"{base}/collections/{directory}/log") if name.endswith(".json")]
+        accepted[directory] = max((int(number) for number in numbers if number.isdigit()), default=0)
+    status = os.lstat(f"{base}/settings")
+    return {"group": group, "uid": status.st_uid, "inode": status.st_ino, "accepted": accepted}
+
+
+def share_registry(context: Context, registry: Registry, group: str) -> None:
+    """Share a registry of a shared root, unless it is shared already and in force.
+
+    Raises:
+        RoleError: the user is no admin of it.
+    """
+    from regcli.domain.registries import change_settings
+
+    roles.require(registry.state, context.user, "members")
+    if in_force(registry.base, registry.state["shared"]) and registry.state["shared"]["group"] == group:
+        return
+    after = prepare_registry(registry.base, group, restricted=registry.state["visibility"] == "restricted")
+
+    def check(snapshot: Snapshot) -> list[Operation]:
+        roles.require(snapshot.state, context.user, "members")
+        return [{"op": "set", "field": "shared", "before": snapshot.state["shared"], "after": after}]
+
+    change_settings(context, registry, check)
+
+
+def reserve_registry_directory(base: str) -> None:
+    """Make the directory of a registry's new name so that nobody else can begin a registry there.
+
+    Raises:
+        ConflictError: somebody else made it.
+    """
+    try:
+        files.make_directories(f"{base}/settings")
+        for path in (f"{base}/settings", base):
+            if os.lstat(path).st_uid != os.geteuid():
+                raise ConflictError(f"{path} belongs to {quote(user_of(os.lstat(path).st_uid))}", hint="choose another name")
+            os.chmod(path, OWNED)
+    except OSError as error:
+        raise files.explain(error, f"cannot make {base}") from error
+
+
+def close_registry(base: str) -> None:
+    """Take the permissions of everybody outside the group away, when a registry becomes restricted.
+
+    Raises:
+        StorageError: the directories belong to somebody else.
+    """
+    for path in (base, f"{base}/settings", f"{base}/collections"):
+        try:
+            os.chmod(path, stat.S_IMODE(os.lstat(path).st_mode) & ~_OTHERS)
+        except OSError as error:
+            raise files.explain(error, f"cannot close {path}") from error
+
+
+def make_collection_directories(base: str) -> None:
+    """Make the directories of a new collection of a shared registry, and see that they are the maker's own.
+
+    Raises:
+        ConflictError: somebody else made them, and could delete what is added.
+    """
+    try:
+        files.make_directories(f"{base}/log")
+    except OSError as error:
+        raise files.explain(error, f"cannot make {base}") from error
+    for path in (base, f"{base}/log"):
+        owner = os.lstat(path).st_uid
+        if owner != os.geteuid():
+            raise ConflictError(
+                f"{path} was made by {quote(user_of(owner))}", hint="choose another name, or remove the directory"
+            )
