@@ -149,3 +149,18 @@ class MissingLibraryError(UsageError):
     """An optional library is needed for this and not installed."""
 
     kind = "missing-library"
+
+
+# Errors of the library that scripts for the W&B SDK look for here, as `wandb.errors.CommError`.
+_OF_THE_LIBRARY = frozenset(
+    ["ArtifactFinalizedError", "ArtifactNotLoggedError", "ArtifactStatusError", "CommError", "Error", "WaitTimeoutError"]
+)
+
+
+def __getattr__(name: str) -> object:
+    """Hand out the library's error classes too (PEP 562); they are imported when they are first asked for."""
+    if name in _OF_THE_LIBRARY:
+        from importlib import import_module
+
+        return getattr(import_module("regcli.api.errors"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

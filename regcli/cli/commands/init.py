@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.questions import check_sharing
 
 app = typer.Typer()
 
@@ -22,6 +23,10 @@ def init(
     ttl: Annotated[
         str | None, typer.Option("--ttl", metavar="DURATION", help="Default TTL of versions, such as 90d, or none")
     ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Let a group of the operating system add to it; needs --group")
+    ] = False,
+    group: Annotated[str | None, typer.Option("--group", metavar="GROUP", help="The group that it is shared with")] = None,
 ) -> None:
     """Make a root
 
@@ -29,13 +34,18 @@ def init(
     Where there is a root already, nothing happens, except that an entity is recorded as a team or a person, and that its
     owner can set the default TTL: how long versions live that have no TTL of their own and whose collection has none.
 
+    With --shared, everybody in the group can log and link, and the file system sees to it that nobody deletes or changes
+    what others added; see `regcli help roles`. Done again, it mends the permissions.
+
     Examples:
         regcli init .regcli
         regcli init /shared/models --entity vision-team
         regcli init --entity alice --personal
         regcli init --ttl 90d
+        regcli init /srv/models --shared --group ml
     """
     session = session_of(ctx)
+    check_sharing(shared=shared, group=group)
     if directory is not None:
         session.use_root(directory)
     from regcli.domain.metadata import parse_default_ttl
@@ -45,4 +55,11 @@ def init(
         session.context, entity, personal=personal, ttl=parse_default_ttl(ttl) if ttl is not None else "keep"
     )
     session.note(f"made a root at {root.path}" if made else f"there is a root at {root.path} already")
-    session.emit({"root": root.path, "id": root.id, "created": made, "entity": root.entity}, [root.path])
+    if group is not None:
+        from regcli.domain.sharing import share_root
+
+        registries = share_root(session.context, group)
+        session.note(f"shared it, with the registries {', '.join(registries)}, with group {group}")
+    session.emit(
+        {"root": root.path, "id": root.id, "created": made, "entity": root.entity, "shared": root.shared}, [root.path]
+    )
