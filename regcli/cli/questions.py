@@ -1,4 +1,4 @@
-"""Questions before something that cannot be undone."""
+"""Questions before something that cannot be undone, and checks of options that belong together."""
 
 from __future__ import annotations
 
@@ -25,3 +25,15 @@ def confirm_removal(session: Session, question: str, *, yes: bool) -> None:
         raise UsageError("this cannot be undone and needs a yes", hint="give -y")
     if not session.confirm(question):
         raise RefusedError("not confirmed; nothing was deleted")
+
+
+def check_sharing(*, shared: bool, group: str | None) -> None:
+    """Check that `--shared` and `--group` are given together.
+
+    Raises:
+        UsageError: one of them is missing.
+    """
+    if shared and group is None:
+        raise UsageError("--shared needs --group", hint="name a group of the operating system that the users are in")
+    if group is not None and not shared:
+        raise UsageError("--group needs --shared")

@@ -196,11 +196,13 @@ def _open_directory(path: str, mode: int, group: int) -> None:
 
 
 def find_group(name: str) -> int:
-    """Return the number of a group of the operating system.
+    """Return the number of a group of the operating system, given by name or number.
 
     Raises:
         UsageError: there is none of that name.
     """
+    if name.isascii() and name.isdigit():
+        return int(name)
     try:
         import grp
 
@@ -246,6 +248,18 @@ def share_root(context: Context, group: str) -> list[str]:
         share_registry(context, registry, group)
         shared.append(registry.name)
     return shared
+
+
+def require_shared_root(context: Context, group: str) -> None:
+    """Share the root with a group unless it is shared; a registry in it may have a group of its own.
+
+    Raises:
+        RefusedError: it is not shared, and belongs to somebody else.
+    """
+    find_group(group)
+    context.make_root()
+    if context.root.shared is None:
+        share_root(context, group)
 
 
 def _open_locks(root: str, group: int) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, When, definitions, human_count, table
-from regcli.cli.questions import confirm_removal
+from regcli.cli.questions import check_sharing, confirm_removal
 from regcli.errors import UsageError
 from regcli.model import RegistryName, TypeName
 
@@ -27,21 +27,32 @@ def create(
         Literal["organization", "restricted"],
         typer.Option("--visibility", metavar="organization|restricted", help="Everybody as member, or members only"),
     ] = "organization",
-    ttl: Annotated[str | None, typer.Option("--ttl", metavar="DURATION", help="Default TTL of versions, such as 30d")] = None,
+    ttl: Annotated[str | None, typer.Option("--ttl", metavar="DURATION", help="Default TTL of links, such as 30d")] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Let a group of the operating system add to it; needs --group")
+    ] = False,
+    group: Annotated[str | None, typer.Option("--group", metavar="GROUP", help="The group that it is shared with")] = None,
 ) -> None:
     """Create a registry
 
-    Whoever creates it is its admin.
+    Whoever creates it is its admin. With --shared the file system sees to it that members add, but delete and change nothing
+    of others; the root is shared with the group too, if it is not yet. In a shared root every registry is shared.
 
     Examples:
         regcli registry create "Golden Datasets" --type dataset
         regcli registry create secret --visibility restricted
+        regcli registry create team --shared --group ml
     """
     session = session_of(ctx)
+    check_sharing(shared=shared, group=group)
     from regcli.domain.documents import registry_document
     from regcli.domain.metadata import parse_default_ttl
     from regcli.domain.registries import create_registry
 
+    if group is not None:
+        from regcli.domain.sharing import require_shared_root
+
+        require_shared_root(session.context, group)
     change = create_registry(
         session.context,
         RegistryName.parse(name),
@@ -49,6 +60,7 @@ def create(
         types=[TypeName.parse(item) for item in types or ()],
         visibility=visibility,
         ttl=parse_default_ttl(ttl) if ttl is not None else None,
+        group=group,
     )
     document = registry_document(change.snapshot.state, collections=0)
     session.note(f"created registry {document['name']}; you are its admin")
