@@ -190,8 +190,10 @@ class Catalog:
     def _path(self, base: str) -> str:
         import xxhash
 
-        place = base[len(self._context.root.path) + 1 :]
-        return f"{self._context.root.path}/cache/catalog/{xxhash.xxh3_128_hexdigest(place.encode())}"
+        root = self._context.root
+        # In a shared root everybody has their own: what another user wrote could say what the log does not.
+        folder = "catalog" if root.shared is None else f"catalog-{os.geteuid()}"
+        return f"{root.path}/cache/{folder}/{xxhash.xxh3_128_hexdigest(base[len(root.path) + 1 :].encode())}"
 
     def _cached(self, path: str, base: str, registry: Registry | None, *, columns: bool) -> Entry | None:
         try:
@@ -199,6 +201,8 @@ class Catalog:
         except OSError:
             return None
         try:
+            if self._context.root.shared is not None and os.fstat(descriptor).st_uid != os.geteuid():
+                return None
             data = os.read(descriptor, _FIRST_READ)
             size = int.from_bytes(data[8:12], "little")
             if data[:8] != _MAGIC or size > _LIMIT:
@@ -210,9 +214,16 @@ class Catalog:
         finally:
             os.close(descriptor)
         header = jsontext.unseal(data[12 : 12 + size])
-        if header is None or header.get("format") != FORMAT or header.get("root") != self._context.root.id:
+        if (
+            header is None
+            or header.get("format") != FORMAT
+            or "settings_seq" not in header
+            or header.get("root") != self._context.root.id
+        ):
             return None
         if header.get("base") != base[len(self._context.root.path) + 1 :] or not _is_fresh(base, header):
+            return None
+        if header["settings_seq"] != _settings_seq(registry):
             return None
         body = data[12 + size :] if columns else b""
         if columns:
@@ -240,6 +251,11 @@ def _read_rest(descriptor: int) -> bytes:
             return b""
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _settings_seq(registry: Registry | None) -> int | None:
+    """Return what else decides which commits count: in a shared registry the state of its settings."""
+    return registry.snapshot.seq if registry is not None and registry.state.get("shared") is not None else None
 
 
 def _commit_path(base: str, seq: int) -> str:
@@ -287,6 +303,7 @@ def _build(root_id: str, collection: Collection, path: str) -> Entry:
         "seq": collection.snapshot.seq,
         "count": len(columns["version"]),
         "places": list(places),
+        "settings_seq": _settings_seq(collection.registry),
         "state": state,
     }
     _write(collection, path, header, loaded)

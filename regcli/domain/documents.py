@@ -36,9 +36,10 @@ def format_ttl(ttl: int | str | None) -> str:
 
 def links_of(context: Context, artifact_id: str) -> Iterator[Version]:
     """Yield every membership that is a link to the artifact and still there."""
+    opened: dict[str, Collection] = {}
     for _, place, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK):
         try:
-            collection = open_place(context, place)
+            collection = opened[place] = opened.get(place) or open_place(context, place)
             record = collection.snapshot.records.get(number)
         except RegcliError as error:
             context.warnings.append(error.message)
@@ -125,10 +126,12 @@ def _source_ref(context: Context, version: Version, opened: dict[str, Collection
 def consumers(context: Context, artifact_id: str) -> list[str]:
     """Return references of the versions, and names of the runs, that used the artifact as input."""
     found = set()
+    opened: dict[str, Collection] = {}
     for kind, place, number in backrefs.read_backrefs(context.root.path, artifact_id):
         try:
             if kind == backrefs.INPUT:
-                collection = open_place(context, place)
+                # A collection whose every version was made from this one is opened once.
+                collection = opened[place] = opened.get(place) or open_place(context, place)
                 record = collection.snapshot.records.get(number)
                 if record is not None and any(item["id"] == artifact_id for item in record["inputs"]):
                     found.add(record["run"] or collection.version_ref(number))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, list_collections, open_place
-from regcli.domain.registries import Registry, list_registries
+from regcli.domain.collections import Collection, locate, open_collection_directory, open_place
+from regcli.domain.registries import BUILT_IN, Registry, open_registry_directory
 from regcli.domain.resolving import resolve
-from regcli.model import split_reference
+from regcli.domain.runs import chain_of, run_ref
+from regcli.errors import NotFoundError, RegcliError
+from regcli.model import parse_collection, split_reference
+from regcli.store import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,12 +17,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
+    from regcli.domain.listing import Project
     from regcli.store.chain import Chain
 
     Event = dict[str, Any]
 
 _ACTIONS = {
-    "create": "collection-created",
     "version": "version-created",
     "link": "linked",
     "unlink": "unlinked",
@@ -53,6 +56,8 @@ def _action(op: dict[str, Any]) -> str:
         return f"{op['field']}-changed"
     if name == "set":
         return f"{op['field']}-changed"
+    if name == "create":
+        return "registry-created" if "settings" in op else "run-created" if "job_type" in op else "collection-created"
     return _ACTIONS.get(name, str(name))
 
 
@@ -76,14 +81,22 @@ def _values(op: dict[str, Any]) -> tuple[Any, Any]:
         return f"v{op['version']}", None
     if name == "undelete":
         return None, f"v{op['version']}"
+    if name == "set" and op["field"] == "history":
+        return _steps(op["before"]), _steps(op["after"])
     return op.get("before"), op.get("after")
 
 
-def events_of(chain: Chain, ref: str, *, settings: bool = False) -> Iterator[tuple[Event, dict[str, Any]]]:
+def _steps(history: Any) -> str | None:
+    """Summarize the metrics that a run logged: the rows themselves would drown every other event."""
+    rows = history.get("rows") if isinstance(history, dict) else history
+    return f"{len(rows)} steps" if rows else None
+
+
+def events_of(chain: Chain, ref: str) -> Iterator[tuple[Event, dict[str, Any]]]:
     """Yield (event, operation) of one log, oldest first.
 
-    An event is `{seq, time, user, host, command, action, ref, before, after, reason}`, and `alias` or `member` where it is
-    about one.
+    An event is `{seq, time, user, host, command, action, ref, before, after, reason}`, and `alias`, `member` or
+    `automation` where it is about one.
     """
     for commit, _ in chain.commits():
         for op in commit["ops"]:
@@ -97,7 +110,7 @@ def events_of(chain: Chain, ref: str, *, settings: bool = False) -> Iterator[tup
                 "user": commit["user"],
                 "host": commit["host"],
                 "command": commit["command"],
-                "action": "registry-created" if settings and op["op"] == "create" else _action(op),
+                "action": _action(op),
                 "ref": f"{ref}:v{index}" if isinstance(index, int) else ref,
                 "before": before,
                 "after": after,
@@ -106,6 +119,8 @@ def events_of(chain: Chain, ref: str, *, settings: bool = False) -> Iterator[tup
             for key in ("alias", "member"):
                 if key in op:
                     event[key] = op[key]
+            if op["op"] == "automation":
+                event["automation"] = op["name"]
             yield event, op
 
 
@@ -147,11 +162,56 @@ def _merge(streams: list[list[Event]]) -> list[Event]:
 
 
 def _registry_events(context: Context, registry: Registry) -> list[Event]:
-    streams = [[event for event, _ in events_of(registry.chain, registry.name, settings=True)]]
-    streams.extend(
-        [event for event, _ in events_of(collection.chain, collection.ref)]
-        for collection in list_collections(context, registry.base, registry)
-    )
+    streams = [[event for event, _ in events_of(registry.chain, registry.name)]]
+    streams.extend(_collection_streams(context, registry.base, registry))
+    return _merge(streams)
+
+
+def _collection_streams(context: Context, owner: str, registry: Registry | None) -> Iterator[list[Event]]:
+    """Yield the events of every collection that is or was there: deleting one must not hide what was done with it."""
+    for name in sorted(files.scan_names(f"{owner}/collections")):
+        if name.startswith("."):
+            continue
+        try:
+            collection = open_collection_directory(context, f"{owner}/collections/{name}", registry)
+            if collection.state["name"] is not None:
+                yield [event for event, _ in events_of(collection.chain, collection.ref)]
+        except RegcliError as error:
+            context.warnings.append(error.message)
+
+
+def _project_streams(context: Context, base: str) -> Iterator[list[Event]]:
+    """Yield the events of a project's collections and runs."""
+    yield from _collection_streams(context, base, None)
+    for name in sorted(files.scan_names(f"{base}/runs")):
+        if name.startswith("."):
+            continue
+        try:
+            chain = chain_of(context, f"{base}/runs/{name}")
+            state = chain.read().state
+            if state["name"] is not None:
+                yield [event for event, _ in events_of(chain, run_ref(state))]
+        except RegcliError as error:
+            context.warnings.append(error.message)
+
+
+def _root_events(context: Context) -> list[Event]:
+    from regcli.domain.settings import root_chain
+
+    streams = [[event for event, _ in events_of(root_chain(context), ".")]]
+    top = f"{context.root.path}/registries"
+    for name in sorted(set(BUILT_IN) | {name for name in files.scan_names(top) if not name.startswith(".")}):
+        try:
+            registry = open_registry_directory(context, name)
+        except RegcliError as error:
+            context.warnings.append(error.message)
+            continue
+        if registry.state["name"] is not None and roles.allows(registry.state, context.user, "view"):
+            streams.append(_registry_events(context, registry))
+    top = f"{context.root.path}/projects"
+    for entity in sorted(files.scan_names(top)):
+        for project in sorted(files.scan_names(f"{top}/{entity}")):
+            streams.extend(_project_streams(context, f"{top}/{entity}/{project}"))
     return _merge(streams)
 
 
@@ -178,22 +238,8 @@ def history(
 
 
 def _find(context: Context, text: str | None) -> list[Event]:
-    from regcli.domain.listing import find_place, list_projects
-    from regcli.domain.settings import root_chain
-
     if text is None:
-        streams = [[event for event, _ in events_of(root_chain(context), ".")]]
-        streams.extend(
-            _registry_events(context, registry)
-            for registry in list_registries(context)
-            if roles.allows(registry.state, context.user, "view")
-        )
-        for project in list_projects(context):
-            streams.extend(
-                [event for event, _ in events_of(collection.chain, collection.ref)]
-                for collection in list_collections(context, project.base, None)
-            )
-        return _merge(streams)
+        return _root_events(context)
     head, tail = split_reference(text)
     if tail is not None:
         version = resolve(context, text, deleted=True)
@@ -204,7 +250,7 @@ def _find(context: Context, text: str | None) -> list[Event]:
             place = open_place(context, source["place"])
             refs.add(place.version_ref(source["version"]))
         return [event for event in events if event["ref"] in refs or ("alias" in event and event["before"] == version.version)]
-    named = find_place(context, head)
+    named = _find_place(context, head)
     if isinstance(named, Registry):
         roles.require(named.state, context.user, "view")
         return _registry_events(context, named)
@@ -212,7 +258,21 @@ def _find(context: Context, text: str | None) -> list[Event]:
         if named.registry is not None:
             roles.require(named.registry.state, context.user, "view")
         return collection_events(context, named)
-    return _merge([[event for event, _ in events_of(c.chain, c.ref)] for c in list_collections(context, named.base, None)])
+    return _merge(list(_project_streams(context, named.base)))
+
+
+def _find_place(context: Context, text: str) -> Registry | Project | Collection:
+    """Return what a reference names; a collection that was deleted still has its history."""
+    from regcli.domain.listing import find_place
+
+    try:
+        return find_place(context, text)
+    except NotFoundError:
+        if not text.endswith("/"):
+            gone = locate(context, parse_collection(text, context.project))
+            if gone.state["name"] is not None:
+                return gone
+        raise
 
 
 def parse_since(text: str, context: Context) -> str:
