@@ -104,9 +104,9 @@ class Contents(ArtifactBase):
             ArtifactFinalizedError: the artifact is finalized or logged.
             ValueError: it is no URI, it leads nowhere, there are too many objects, or a path has other content already.
         """
+        draft = self._changeable("add_reference")
         from regcli.domain.references import collect_references
 
-        draft = self._changeable("add_reference")
         place = uri.ref_url() if isinstance(uri, ArtifactManifestEntry) else uri
         entries = collect_references(
             self._context("add_reference"), place, name=_text(name), checksum=checksum, max_objects=max_objects
@@ -128,9 +128,9 @@ class Contents(ArtifactBase):
             TypeError: there is no format for such an object.
             ValueError: the path has other content already.
         """
+        draft = self._changeable("add")
         from regcli.api import codecs
 
-        draft = self._changeable("add")
         path, local, info = codecs.encode(obj, str(_text(name)))
         try:
             entry = draft.add_file(

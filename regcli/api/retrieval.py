@@ -80,12 +80,12 @@ class Retrieval(ArtifactBase):
         Raises:
             ArtifactNotLoggedError: the artifact is a draft.
         """
-        from regcli.api import codecs
-
         self._logged("get")
         entry = self._find(name)
         if entry is None or not isinstance(entry.extra.get("object"), dict):
             return None
+        from regcli.api import codecs
+
         return codecs.decode(entry.extra["object"], entry.download())
 
     def __getitem__(self, name: str) -> Any:

@@ -13,7 +13,7 @@ import threading
 
 import xxhash
 
-from regcli.errors import ConflictError, NotFoundError, UsageError
+from regcli.errors import NotFoundError, UsageError
 from regcli.model import quote
 from regcli.store import packs
 from regcli.store.batch import is_unchanged, md5_of, open_source
@@ -112,7 +112,7 @@ class Draft:
             extra: what the manifest records with the entry besides; no part of the digest.
 
         Raises:
-            UsageError: it is no file, or the policy is unknown. ConflictError: the path has other content already.
+            UsageError: it is no file, the policy is unknown, or the path has other content already.
         """
         _check_policy(policy)
         path = normalize_path(name if name is not None else os.path.basename(local_path.rstrip("/")) or local_path)
@@ -150,7 +150,7 @@ class Draft:
         Links to files are followed and stored as files; links to directories are followed, and cycles are cut.
 
         Raises:
-            UsageError: it is no directory. ConflictError: a path has other content already and `merge` is not given;
+            UsageError: it is no directory, or a path has other content already and `merge` is not given;
             nothing was added.
         """
         _check_policy(policy)
@@ -234,7 +234,7 @@ class Draft:
     def _check_free(self, entry: Entry) -> None:
         before = self.entries.get(entry[0])
         if before is not None and before[1] != entry[1]:
-            raise ConflictError(f"cannot add the same path twice: {quote(entry[0])}", hint="remove it first, or overwrite it")
+            raise UsageError(f"cannot add the same path twice: {quote(entry[0])}", hint="remove it first, or overwrite it")
 
     def _mark(self, path: str, local: str | None) -> None:
         if local is None:
