@@ -8,6 +8,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from regcli.api import session
 from regcli.api.base import ArtifactBase
 from regcli.api.errors import translated
 from regcli.api.manifest_entry import ArtifactManifestEntry
@@ -108,10 +109,12 @@ class Contents(ArtifactBase):
         from regcli.domain.references import collect_references
 
         place = uri.ref_url() if isinstance(uri, ArtifactManifestEntry) else uri
+        context = self._context("add_reference")
         entries = collect_references(
-            self._context("add_reference"), place, name=_text(name), checksum=checksum, max_objects=max_objects
+            context, place, name=_text(name), checksum=checksum, max_objects=max_objects, algorithm=draft.algorithm
         )
         draft.add_entries(entries)
+        session.pass_warnings_on(context)
         return [ArtifactManifestEntry(entry, draft.algorithm) for entry in entries]
 
     @translated

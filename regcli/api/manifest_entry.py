@@ -49,7 +49,9 @@ class ArtifactManifestEntry:
         self.xxh128: str | None = None
         if self.ref is not None:
             self.digest = digest
-            self.size = None if kept.get("size_unknown") or size < 0 else size
+            self.size = None if kept.pop("unsized", False) else size
+            if "version_id" in kept:
+                kept["versionID"] = kept.pop("version_id")
         else:
             self.xxh128 = digest
             md5 = kept.pop("md5", None)

@@ -15,7 +15,7 @@ from regcli.api.errors import documented, translated
 from regcli.api.mappings import RunMapping, plain_mapping
 from regcli.domain import runs
 from regcli.domain.names import parse_aliases
-from regcli.domain.resolving import resolve, source_of
+from regcli.domain.resolving import resolve
 from regcli.domain.run_history import RUNTIME, STEP, TIME, HistoryWriter
 from regcli.domain.values import numbers, to_json
 from regcli.errors import ConflictError, InvalidNameError, TypeMismatchError, UsageError
@@ -258,21 +258,22 @@ class Run:
         """
         del use_as
         self._require_running("use_artifact")
+        from regcli.domain.lineage import use
+        from regcli.domain.paths import canonical_path
+
         context = self._derive("use_artifact")
         if isinstance(artifact_or_name, Artifact):
             artifact = artifact_or_name
             if artifact.is_draft():
                 self.log_artifact(artifact, aliases=aliases)
-            version = resolve(context, artifact._logged("use").ref, action="use")
+            version = artifact._logged("use")
         else:
-            from regcli.domain.paths import canonical_path
-
             path = canonical_path(context, artifact_or_name)
             version = resolve(context, path, action="use")
             artifact = Artifact._from_version(context, version, _selector_of(path))
         if type is not None and type != artifact.type:
             raise TypeMismatchError(f"artifact {quote(version.ref)} has type {quote(artifact.type)}, not {quote(type)}")
-        runs.record_use(context, self._chain, source_of(context, version))
+        use(context, version.ref, run=self.id)
         session.pass_warnings_on(context)
         return artifact
 

@@ -26,8 +26,9 @@ class Session:
     """
 
     def __init__(self) -> None:
-        """Read `REGCLI_ROOT` and `REGCLI_PROJECT`, or find the root as the command line does."""
+        """Read `REGCLI_ROOT`, `REGCLI_PROJECT` and the settings files, by the rules of the command line."""
         variables = surroundings.environment()
+        project = surroundings.find_project(None, variables)
         self.context = Context(
             root_path=surroundings.find_root(None, variables).value,
             user=surroundings.user_name(),
@@ -72,7 +73,9 @@ def context_for(command: str, project: str | None = None) -> Context:
     base = session().context
     # Opened once for the process where it is there already; a missing root is made by the first write.
     _ = base.has_root
-    return base.derive(command, project)
+    context = base.derive(command, project)
+    context.made = []  # of this operation, not of all that the process did
+    return context
 
 
 def warn(text: str) -> None:

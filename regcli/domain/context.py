@@ -115,6 +115,7 @@ class Context:
         other = Context(
             root_path=self.root_path, user=self.user, uid=self.uid, host=self.host, clock=self.clock, sleep=self.sleep,
             command=command, wait=self.wait, project=project or self._project, verbosity=self.verbosity,
+            environment=self.environment,
         )  # fmt: skip
         other._root = self._root
         other.made = self.made
@@ -172,11 +173,20 @@ class Context:
             **{key: value for key, value in extra.items() if value is not None},
         }
 
-    def transact(self, chain: Chain, check: Check, *, reason: str | None = None, settings_seq: int | None = None) -> Change:
+    def transact(
+        self,
+        chain: Chain,
+        check: Check,
+        *,
+        reason: str | None = None,
+        settings_seq: int | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> Change:
         """Run one transaction on a chain: check every rule against exactly the state that the commit follows.
 
         `check` is called again with a newer state whenever another writer was faster. It returns the operations, or an
-        empty list when nothing has to change, and raises to refuse.
+        empty list when nothing has to change, and raises to refuse. `origin` is the commit of another root that an import
+        repeats.
         """
         if settings_seq is None:
             settings_seq = chain.settings_seq
@@ -188,7 +198,7 @@ class Context:
                 # "Nothing had to change" is an answer too, and must not rest on what a power cut may still take back.
                 chain.sync()
                 return Change(snapshot, None)
-            commit = chain.append(snapshot, self.envelope(reason=reason, settings_seq=settings_seq), ops)
+            commit = chain.append(snapshot, self.envelope(reason=reason, settings_seq=settings_seq, origin=origin), ops)
             if commit is not None:
                 self.made.append((chain.place, snapshot.seq))
                 chain.write_head(snapshot)
