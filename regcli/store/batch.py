@@ -12,7 +12,7 @@ from regcli.store import blobs, files, packs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Self
 
     from regcli.store.content import Content
@@ -247,6 +247,35 @@ class Batch:
         finally:
             os.close(descriptor)
         return digest.hex(), size
+
+    def put_stream(self, chunks: Iterable[bytes]) -> str:
+        """Stage a large blob whose bytes come in pieces; return its digest.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        import xxhash
+
+        state = xxhash.xxh3_128()
+        size = 0
+        try:
+            temporary, owned = self._new_large()
+        except OSError as error:
+            raise files.explain(error, f"cannot write to {self.content.root}") from error
+        keep = False
+        try:
+            for chunk in chunks:
+                state.update(chunk)
+                files.write_all(owned, chunk)
+                size += len(chunk)
+            keep = self._adopt(state.digest(), temporary, owned, size)
+        except OSError as error:
+            raise files.explain(error, f"cannot write to {self.content.root}") from error
+        finally:
+            if not keep:
+                os.close(owned)
+                _unlink(temporary)
+        return state.hexdigest()
 
     def put_descriptor(
         self, descriptor: int, path: str, *, md5: bool = False, link_from: str | None = None

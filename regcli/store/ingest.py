@@ -13,7 +13,7 @@ from regcli.model import quote
 from regcli.store import batch as batches
 from regcli.store import blobs, files, packs
 from regcli.store.manifest import EXECUTABLE, FILE, InvalidPathError, normalize_path, problem_in_paths, sort_entries
-from regcli.store.statcache import KEY, Section, make_key, no_section
+from regcli.store.statcache import Section, make_key, no_section
 from regcli.store.walk import Walk, refuse_special
 
 TYPE_CHECKING = False
@@ -122,6 +122,28 @@ def ingest(
         raise UsageError(f"unknown digest algorithm {quote(algorithm)}", hint="XXH128 or MD5")
     root = store_root if batch is None else batch.content.root
     run = _Run(batch, link_mode=link_mode, md5=algorithm == "MD5", progress=progress)
+    import gc
+
+    # Entries are plain tuples without cycles: looking for cycles among a million of them is a tenth of all the work.
+    was_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _ingest(run, sources, cache, algorithm, follow_directory_links=follow_directory_links, rehash=rehash, root=root)
+    finally:
+        if was_collecting:
+            gc.enable()
+
+
+def _ingest(
+    run: _Run,
+    sources: Iterable[Source | tuple[str, str]],
+    cache: StatCache | None,
+    algorithm: str,
+    *,
+    follow_directory_links: bool,
+    rehash: bool,
+    root: str | None,
+) -> Ingested:
     avoid = _identity_of(root)
     pairs: list[tuple[str, str]] = []
     for source in sources:
@@ -131,15 +153,13 @@ def ingest(
         section = no_section(algorithm) if cache is None else cache.section(source.path, algorithm)
         run.use(section, rehash=rehash)
         prefix = f"{source.prefix}/" if source.prefix else ""
-        before = run.result.files
+        before = len(run.result.entries)
         if _is_directory(source.path):
             walk = Walk(source.path, exclude=source.exclude, follow_directory_links=follow_directory_links, avoid=avoid)
-            for place, descriptor, found in walk.directories():
-                run.take_files(f"{prefix}{place}", descriptor, f"{walk.top}/{place}", found)
-            run.result.skipped_links += walk.skipped_links
+            run.take_directory(walk, prefix)
         else:
             _take_one(run, prefix + _basename(source.path), source.path)
-        section.save(run.result.files - before)
+        section.save(len(run.result.entries) - before)
     if pairs:
         section = no_section(algorithm) if cache is None else cache.section("", algorithm)
         run.use(section, rehash=rehash)
@@ -195,7 +215,7 @@ def _take_one(run: _Run, artifact_path: str, local: str) -> None:
 class _Run:
     """The state of one `ingest`."""
 
-    __slots__ = ("_batch", "_get", "_link_mode", "_md5", "_progress", "_section", "result")
+    __slots__ = ("_batch", "_known", "_link_mode", "_md5", "_progress", "_section", "_told", "result")
 
     def __init__(self, batch: Batch | None, *, link_mode: str, md5: bool, progress: Progress | None) -> None:
         self._batch = batch
@@ -204,7 +224,8 @@ class _Run:
         self._progress = progress
         self.result = Ingested()
         self._section = no_section()
-        self._get: Callable[[bytes], bytes | None] = self._section.known.get
+        self._known: dict[bytes, bytes] = {}
+        self._told = 0
 
     def use(self, section: Section, *, rehash: bool) -> None:
         """Answer from this section of the cache from now on, as far as the blobs are still stored."""
@@ -213,40 +234,31 @@ class _Run:
         if rehash or self._link_mode != "copy":
             known = {}
         elif known and self._batch is not None:
-            wanted = {value[:16] for value in known.values()}
+            wanted = {value[:16] for value in known.values()} if self._md5 else set(known.values())
             missing = wanted - self._batch.content.have_binary(wanted)
             if missing:
                 known = {key: value for key, value in known.items() if value[:16] not in missing}
-        self._get = known.get
+        self._known = known
 
-    def take_files(self, prefix: str, directory: int, where: str, found: list[tuple[str, os.stat_result]]) -> None:
-        """Take the files of one directory; the loop that a tree of small files spends its time in."""
-        get, key_of, md5 = self._get, KEY.pack, self._md5
-        result = self.result
-        add = result.entries.append
-        total = 0
-        for name, status in found:
-            size = status.st_size
-            value = get(key_of(status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns))
-            if value is not None and not md5:
-                add((prefix + name, value.hex(), size, EXECUTABLE if status.st_mode & 0o111 else FILE, None))
-                total += size
-                result.files += 1
-            else:
-                self.take(prefix + name, name, directory, where + name, status)
-        result.bytes += total
-        self.report()
+    def take_directory(self, walk: Walk, prefix: str) -> None:
+        """Take all files that a walk finds."""
+        entries = self.result.entries
+        # The walk itself answers for what is known, unless entries need more than the digest.
+        walk.answer({} if self._md5 else self._known, entries, prefix)
+        for place, descriptor, found in walk.directories():
+            for name, status in found:
+                self.take(f"{prefix}{place}{name}", name, descriptor, f"{walk.top}/{place}{name}", status)
+            self.report()
+        self.result.skipped_links += walk.skipped_links
 
     def take(self, path: str, name: str, directory: int | None, where: str, status: os.stat_result) -> None:
         """Take one file: from the cache, else by reading it."""
-        value = self._get(make_key(status))
+        value = self._known.get(make_key(status))
         if value is None:
             value, status = self._read(name, directory, where, status)
         extra = {"md5": value[16:].hex()} if self._md5 else None
         flags = EXECUTABLE if status.st_mode & 0o111 else FILE
         self.result.entries.append((path, value[:16].hex(), status.st_size, flags, extra))
-        self.result.files += 1
-        self.result.bytes += status.st_size
 
     def _read(self, name: str, directory: int | None, where: str, status: os.stat_result) -> tuple[bytes, os.stat_result]:
         try:
@@ -315,15 +327,22 @@ class _Run:
     def report(self) -> None:
         """Tell how far it is."""
         if self._progress is not None:
-            self._progress(self.result.files, self.result.bytes)
+            entries = self.result.entries
+            self.result.bytes += sum([entry[2] for entry in entries[self._told :]])
+            self._told = len(entries)
+            self._progress(self._told, self.result.bytes)
 
     def finish(self) -> Ingested:
         """Sort, and check that the paths together make an artifact."""
         result = self.result
-        result.entries = entries = _unique(sort_entries(result.entries))
+        result.entries = entries = sort_entries(result.entries)
+        paths = [entry[0] for entry in entries]
+        if len(set(paths)) != len(paths):
+            result.entries = entries = _unique(entries)
+            paths = [entry[0] for entry in entries]
         result.files = len(entries)
         result.bytes = sum([entry[2] for entry in entries])
-        problem = problem_in_paths([entry[0] for entry in entries]) if entries else None
+        problem = problem_in_paths(paths) if entries else None
         if problem is not None:
             raise InvalidPathError(problem, hint="rename the file, or leave it out with --exclude")
         return result
@@ -331,8 +350,6 @@ class _Run:
 
 def _unique(entries: list[Entry]) -> list[Entry]:
     """Drop what two sources give alike; refuse what they give differently."""
-    if len({entry[0] for entry in entries}) == len(entries):
-        return entries
     kept: list[Entry] = []
     for entry in entries:
         if kept and kept[-1][0] == entry[0]:

@@ -6,6 +6,7 @@ An entry is a plain tuple `(path, digest, size, flags, extra)`: a version may ha
 from __future__ import annotations
 
 import os
+from _operator import itemgetter
 from binascii import b2a_base64
 
 import xxhash
@@ -28,6 +29,7 @@ REFERENCE = 2
 MAX_MANIFEST = 1 << 30
 _ALGORITHMS = ("XXH128", "MD5")
 _HEADER = b"wandb-artifact-manifest-v1\n"
+_path_of = itemgetter(0)
 _MAX_SIZE = 1 << 63
 _HEX = b"0123456789abcdef"
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -37,10 +39,6 @@ class InvalidPathError(UsageError):
     """A path inside an artifact is absolute, leaves the artifact, or cannot be written down."""
 
     kind = "invalid-path"
-
-
-def _path_of(entry: Entry) -> str:
-    return entry[0]
 
 
 def sort_entries(entries: Iterable[Entry]) -> list[Entry]:

@@ -9,10 +9,14 @@ from regcli.errors import StorageError, UsageError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.ignore import Ignore, excludes, read_ignore_file
+from regcli.store.manifest import EXECUTABLE, FILE
+from regcli.store.statcache import KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from regcli.store.manifest import Entry
 
     Files = list[tuple[str, os.stat_result]]
     Identity = tuple[int, int]
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 DIRECTORY = os.O_RDONLY | files.CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 # A stat_result has 700 bytes: a directory of a million files must not be held at once.
 _CHUNK = 8192
+_REGULAR = stat.S_IFREG
+_DIRECTORY = stat.S_IFDIR
 _KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
@@ -33,7 +39,7 @@ class Walk:
         skipped_links: links to directories that were not followed, relative to `top`.
     """
 
-    __slots__ = ("_always", "_avoid", "_follow", "skipped_links", "top")
+    __slots__ = ("_always", "_avoid", "_entries", "_follow", "_get", "_place", "skipped_links", "top")
 
     def __init__(
         self,
@@ -49,6 +55,19 @@ class Walk:
         self._avoid = avoid
         self._always = Ignore(exclude) if exclude else None
         self.skipped_links: list[str] = []
+        self._get: Callable[[bytes], bytes | None] | None = None
+        self._entries: list[Entry] = []
+        self._place = ""
+
+    def answer(self, known: dict[bytes, bytes], entries: list[Entry], place: str) -> None:
+        """Do not yield the files whose digests are known (by the key of the stat cache): append their entries, below `place`.
+
+        Here and not where the others are handled: in a tree that did not change this loop is all there is, and what is done
+        for each file counts.
+        """
+        self._get = known.get if known else None
+        self._entries = entries
+        self._place = place
 
     def directories(self) -> Iterator[tuple[str, int, Files]]:
         """Yield (prefix, descriptor, files sorted by name) for each directory, large ones in parts.
@@ -104,25 +123,31 @@ class Walk:
         found: Files = []
         add = found.append
         is_filtered = scope is not None or self._always is not None
-        regular = stat.S_IFREG
+        get, hit, key_of, place = self._get, self._entries.append, KEY.pack, self._place + prefix
         try:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
                     status = entry.stat(follow_symlinks=False)
-                    kind = status.st_mode & 0o170000
+                    mode = status.st_mode
                     name = entry.name
                     if is_filtered:
-                        shown = f"{prefix}{name}/" if kind == stat.S_IFDIR else f"{prefix}{name}"
+                        shown = f"{prefix}{name}/" if mode & 0o170000 == _DIRECTORY else f"{prefix}{name}"
                         if excludes(self._always, scope, shown):
                             continue
-                    if kind != regular:
+                    if mode & 0o170000 != _REGULAR:
                         other = self._special(descriptor, prefix, name, status)
                         if other is None:
                             continue
-                        if other.st_mode & 0o170000 == stat.S_IFDIR:
+                        if other.st_mode & 0o170000 == _DIRECTORY:
                             self._descend(f"{prefix}{name}/", other, scope, above, below)
                             continue
                         status = other
+                    elif get is not None:
+                        size = status.st_size
+                        value = get(key_of(status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns))
+                        if value is not None:
+                            hit((place + name, value.hex(), size, EXECUTABLE if mode & 0o111 else FILE, None))
+                            continue
                     add((name, status))
                     if len(found) >= _CHUNK:
                         found.sort(key=_prefix_of)

@@ -202,6 +202,30 @@ def test_reflink_where_the_file_system_can(content: Content, target: str, monkey
     assert all_files(f"{target}2") == {}
 
 
+@pytest.mark.parametrize("size", [LARGE, 9 << 20])
+@pytest.mark.parametrize("number", [None, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO, errno.ENOSPC])
+def test_large_files_are_copied_in_the_kernel_or_without(
+    content: Content, target: str, monkeypatch: pytest.MonkeyPatch, size: int, number: int | None
+) -> None:
+    entries = one(content, "big", os.urandom(size))
+    real = os.copy_file_range
+    if number is not None:
+
+        def refuse(*arguments: int) -> int:
+            if number == errno.ENOSPC and arguments[3] < 2 << 20:
+                return real(*arguments)
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    if number == errno.EIO or (number == errno.ENOSPC and size > 2 << 20):
+        with pytest.raises(StorageError):
+            materialize(content, entries, target)
+        assert os.listdir(target) == []
+    else:
+        materialize(content, entries, target)
+        assert digest_of(all_files(target)["big"]) == entries[0][1]
+
+
 def test_a_shared_blob_is_hashed_once_and_again_when_it_was_touched(
     content: Content, target: str, cache: StatCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
