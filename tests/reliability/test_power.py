@@ -1,0 +1,135 @@
+"""Power cuts, rehearsed on real file systems: the shutdown ioctl drops whatever was not synced (T4)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import signal
+import struct
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.reliability import crowds, model
+from tests.reliability.harness import environment, is_root, run, scaled, tool, until
+from tests.reliability.test_kill import problems_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CUTS = scaled(6, 500)
+FS_IOC_SHUTDOWN = 0x8004587D
+# Without even writing the journal out, as when the power fails.
+NO_LOG_FLUSH = 2
+MEBIBYTE = 1 << 20
+SIZES = {"ext4": 64 * MEBIBYTE, "xfs": 320 * MEBIBYTE}
+WRITERS = 2
+
+
+class Disk:
+    """A file system in a file, whose power can be cut."""
+
+    def __init__(self, base: Path, kind: str) -> None:
+        self.image = base / f"{kind}.img"
+        self.place = base / "mounted"
+        self.place.mkdir()
+        with self.image.open("wb") as image:
+            image.truncate(SIZES[kind])
+        quiet = ["-q", "-F"] if kind == "ext4" else ["-q", "-f"]
+        subprocess.run([str(tool(f"mkfs.{kind}")), *quiet, str(self.image)], check=True, capture_output=True)
+
+    def mount(self) -> bool:
+        done = subprocess.run(["mount", "-o", "loop", str(self.image), str(self.place)], capture_output=True, check=False)
+        return done.returncode == 0
+
+    def unmount(self) -> None:
+        def is_free() -> bool:
+            return subprocess.run(["umount", str(self.place)], capture_output=True, check=False).returncode == 0
+
+        until(is_free, f"unmounting {self.place}", patience=20)
+
+    def cut(self) -> None:
+        descriptor = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, FS_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+
+
+def missing(kind: str, disk_base: Path) -> str | None:
+    """Return why power cuts cannot be rehearsed here, or None."""
+    if not is_root():
+        return "not root: nothing can be mounted"
+    if tool(f"mkfs.{kind}") is None:
+        return f"mkfs.{kind} is not installed (apt-get install {'xfsprogs' if kind == 'xfs' else 'e2fsprogs'})"
+    disk = Disk(disk_base, kind)
+    if not disk.mount():
+        return f"a {kind} image cannot be mounted (no loop devices?)"
+    try:
+        disk.cut()
+    except OSError as error:
+        return f"{kind} has no shutdown ioctl here: {error}"
+    finally:
+        disk.unmount()
+        disk.place.rmdir()
+    return None
+
+
+def cut_power(disk: Disk, base: Path, number: int, broken: str | None = None) -> tuple[int, list[str]]:
+    """Let a crowd work, cut the power, mount again; returns the acknowledged changes so far, and what is wrong."""
+    assert disk.mount()
+    root = disk.place / "root"
+    root.mkdir(exist_ok=True)
+    (base / "journals").mkdir(exist_ok=True)
+    before = journal_size(base)
+    plan = crowds.plan_crowd(root, base, writers=WRITERS, forever=True, seed=number * 1000, collections=2)
+    process = crowds.start_crowd(plan, root, base, broken)
+    until(lambda: journal_size(base) > before + 2000, "the crowd's first answers")
+    time.sleep(random.Random(number).uniform(0, 0.15))
+    disk.cut()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    disk.unmount()
+    assert disk.mount()
+    events = [event for event in crowds.read_journals(base) if event["code"] != 8]
+    found = problems_after(root, events, (number + 1) * WRITERS)
+    if not found:
+        verified = run("verify", env=environment(root, base / "home"), cwd=base)
+        found = [str(verified)] if verified.code else []
+    disk.unmount()
+    return len(model.acknowledged(events)), found
+
+
+def journal_size(base: Path) -> int:
+    return sum(path.stat().st_size for path in (base / "journals").iterdir())
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_no_acknowledged_change_is_lost_to_a_power_cut(tmp_path: Path, kind: str, not_done: Callable[[str], None]) -> None:
+    reason = missing(kind, tmp_path)
+    if reason is not None:
+        not_done(f"no power cuts on {kind}: {reason}")
+        return
+    disk = Disk(tmp_path, kind)
+    answered = 0
+    for number in range(CUTS):
+        answered, found = cut_power(disk, tmp_path, number)
+        assert found == [], f"after cut {number}"
+    assert answered > CUTS
+
+
+@pytest.mark.parametrize("broken", ["no_directory_sync", "no_directory_sync,no_file_sync"])
+def test_a_missing_sync_loses_something(tmp_path: Path, broken: str, not_done: Callable[[str], None]) -> None:
+    reason = missing("ext4", tmp_path)
+    if reason is not None:
+        not_done(f"the negative control: {reason}")
+        return
+    disk = Disk(tmp_path, "ext4")
+    for number in range(40):
+        if cut_power(disk, tmp_path, number, broken)[1]:
+            return
+    pytest.fail(f"{broken} survived every power cut")
