@@ -4,7 +4,7 @@
 # The sub-commands of command $1, into reply.
 _regcli_commands() {
     case $1 in
-        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search diff lineage history init registry collection member delete undelete gc du tag edit hook mk completion doctor config help' ;;
+        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search compare diff lineage history export import init registry collection member delete undelete gc du tag edit hook mk completion doctor config help' ;;
         'alias') reply='add rm ls' ;;
         'registry') reply='create ls show edit rm apply' ;;
         'collection') reply='create ls show edit rm' ;;
@@ -32,13 +32,15 @@ _regcli_options() {
         'lock') reply='--output -o --check --update' ;;
         'sync') reply='--frozen --force -f --link-mode --jobs -j' ;;
         'resolve') reply='--digest --source --path' ;;
-        'ls') reply='--sort --limit --all' ;;
+        'ls') reply='--sort --limit --all --metric' ;;
         'search') reply='--kind --registry --type -t --tag --alias --where --sort --limit --fail-if-empty' ;;
+        'compare') reply='--metric -m --sort --lower --higher --limit --md --csv' ;;
         'diff') reply='--exit-code' ;;
         'lineage') reply='--format --direction --depth' ;;
         'history') reply='--since --user --action' ;;
-        'init') reply='--entity --personal --ttl' ;;
-        'registry create') reply='--type --description -d --visibility --ttl' ;;
+        'export') reply='--output -o --since' ;;
+        'init') reply='--entity --personal --ttl --shared --group' ;;
+        'registry create') reply='--type --description -d --visibility --ttl --shared --group' ;;
         'registry edit') reply='--description -d --type --visibility --ttl --rename --message -m' ;;
         'registry rm') reply='--yes -y --message -m' ;;
         'registry apply') reply='--dry-run -n --message -m' ;;
@@ -65,8 +67,8 @@ _regcli_options() {
 # What the value of option $2 of command $1 is, into reply; empty for a flag.
 _regcli_value() {
     case "$1 $2" in
-        'log --name'|'log -n') reply='nothing' ;;
-        'log --type'|'log -t') reply='nothing' ;;
+        'log --name'|'log -n') reply='source' ;;
+        'log --type'|'log -t') reply='type' ;;
         'log --alias'|'log -a') reply='alias' ;;
         'log --tag') reply='tag' ;;
         'log --description'|'log -d') reply='nothing' ;;
@@ -78,7 +80,7 @@ _regcli_value() {
         'log --at') reply='nothing' ;;
         'log --exclude') reply='nothing' ;;
         'log --input') reply='ref' ;;
-        'log --run') reply='nothing' ;;
+        'log --run') reply='run' ;;
         'log --ttl') reply='nothing' ;;
         'log --link') reply='collection' ;;
         'log --base') reply='ref' ;;
@@ -87,10 +89,10 @@ _regcli_value() {
         'link --alias'|'link -a') reply='alias' ;;
         'link --message'|'link -m') reply='nothing' ;;
         'unlink --message'|'unlink -m') reply='nothing' ;;
-        'use --run') reply='nothing' ;;
-        'alias add --expect') reply='nothing' ;;
+        'use --run') reply='run' ;;
+        'alias add --expect') reply='version' ;;
         'alias add --message'|'alias add -m') reply='nothing' ;;
-        'alias rm --expect') reply='nothing' ;;
+        'alias rm --expect') reply='version' ;;
         'alias rm --message'|'alias rm -m') reply='nothing' ;;
         'protect --message'|'protect -m') reply='nothing' ;;
         'download --output'|'download -o') reply='dir' ;;
@@ -107,41 +109,51 @@ _regcli_value() {
         'sync --jobs'|'sync -j') reply='nothing' ;;
         'ls --sort') reply='words version created size name updated' ;;
         'ls --limit') reply='nothing' ;;
+        'ls --metric') reply='nothing' ;;
         'search --kind') reply='words registry collection version' ;;
         'search --registry') reply='registry' ;;
-        'search --type'|'search -t') reply='nothing' ;;
+        'search --type'|'search -t') reply='type' ;;
         'search --tag') reply='tag' ;;
         'search --alias') reply='alias' ;;
         'search --where') reply='nothing' ;;
         'search --sort') reply='nothing' ;;
         'search --limit') reply='nothing' ;;
+        'compare --metric'|'compare -m') reply='nothing' ;;
+        'compare --sort') reply='nothing' ;;
+        'compare --lower') reply='nothing' ;;
+        'compare --higher') reply='nothing' ;;
+        'compare --limit') reply='nothing' ;;
         'lineage --format') reply='words tree json mermaid dot' ;;
         'lineage --direction') reply='words up down both' ;;
         'lineage --depth') reply='nothing' ;;
         'history --since') reply='nothing' ;;
-        'history --user') reply='nothing' ;;
+        'history --user') reply='user' ;;
         'history --action') reply='nothing' ;;
+        'export --output'|'export -o') reply='file' ;;
+        'export --since') reply='nothing' ;;
         'init --entity') reply='nothing' ;;
         'init --ttl') reply='nothing' ;;
-        'registry create --type') reply='nothing' ;;
+        'init --group') reply='nothing' ;;
+        'registry create --type') reply='type' ;;
         'registry create --description'|'registry create -d') reply='nothing' ;;
         'registry create --visibility') reply='words organization restricted' ;;
         'registry create --ttl') reply='nothing' ;;
+        'registry create --group') reply='nothing' ;;
         'registry edit --description'|'registry edit -d') reply='nothing' ;;
-        'registry edit --type') reply='nothing' ;;
+        'registry edit --type') reply='type' ;;
         'registry edit --visibility') reply='words organization restricted' ;;
         'registry edit --ttl') reply='nothing' ;;
         'registry edit --rename') reply='nothing' ;;
         'registry edit --message'|'registry edit -m') reply='nothing' ;;
         'registry rm --message'|'registry rm -m') reply='nothing' ;;
         'registry apply --message'|'registry apply -m') reply='nothing' ;;
-        'collection create --type'|'collection create -t') reply='nothing' ;;
+        'collection create --type'|'collection create -t') reply='type' ;;
         'collection create --description'|'collection create -d') reply='nothing' ;;
         'collection create --tag') reply='tag' ;;
         'collection create --message'|'collection create -m') reply='nothing' ;;
         'collection edit --description'|'collection edit -d') reply='nothing' ;;
         'collection edit --rename') reply='nothing' ;;
-        'collection edit --type'|'collection edit -t') reply='nothing' ;;
+        'collection edit --type'|'collection edit -t') reply='type' ;;
         'collection edit --ttl') reply='nothing' ;;
         'collection edit --message'|'collection edit -m') reply='nothing' ;;
         'collection rm --message'|'collection rm -m') reply='nothing' ;;
@@ -205,10 +217,13 @@ _regcli_argument() {
         'files 1') reply='ref' ;;
         'files 2') reply='nothing' ;;
         'search 1') reply='nothing' ;;
+        'compare 1') reply='collection' ;;
         'diff 1') reply='ref' ;;
         'diff 2') reply='ref' ;;
         'lineage 1') reply='ref' ;;
         'history 1') reply='ref' ;;
+        'export'' '*) reply='ref' ;;
+        'import 1') reply='file' ;;
         'init 1') reply='dir' ;;
         'registry create 1') reply='nothing' ;;
         'registry show 1') reply='registry' ;;
@@ -221,9 +236,9 @@ _regcli_argument() {
         'collection edit 1') reply='collection' ;;
         'collection rm 1') reply='collection' ;;
         'member add 1') reply='registry' ;;
-        'member add 2') reply='nothing' ;;
+        'member add 2') reply='user' ;;
         'member rm 1') reply='registry' ;;
-        'member rm 2') reply='nothing' ;;
+        'member rm 2') reply='user' ;;
         'member ls 1') reply='registry' ;;
         'delete 1') reply='ref' ;;
         'undelete 1') reply='ref' ;;
@@ -262,49 +277,91 @@ _regcli_words() {
     done
 }
 
-# A word without its quotes, into reply.
+# A word as the shell would read it, into reply, and the quote that is still open, into quote; nothing is expanded.
 _regcli_plain() {
-    reply=${1//[\\\"\']/}
+    local rest=$1 head
+    reply='' quote=''
+    while [[ -n $rest ]]; do
+        case $quote in
+            \') head=${rest%%\'*} ;;
+            \") head=${rest%%[\"\\]*} ;;
+            *) head=${rest%%[\\\"\']*} ;;
+        esac
+        reply+=$head
+        rest=${rest:${#head}}
+        case ${rest:0:1} in
+            '') ;;
+            \\)
+                if [[ $quote == \" && ${rest:1:1} != [\"\\\$\`] ]]; then
+                    reply+=\\
+                fi
+                reply+=${rest:1:1}
+                rest=${rest:2}
+                ;;
+            *)
+                if [[ -n $quote ]]; then quote=''; else quote=${rest:0:1}; fi
+                rest=${rest:1}
+                ;;
+        esac
+    done
+}
+
+# Pass on option $1 with the value $2 as it was typed.
+_regcli_pass() {
+    local quote
+    _regcli_plain "$2"
+    # `~` alone is expanded: a root is often named by it.
+    [[ $2 == \~/* ]] && reply=$HOME/${reply#\~/}
+    passed+=("$1" "$reply")
 }
 
 # Offer the names of kind $1 that begin with cur.
 _regcli_names() {
-    local quote='' typed=$cur program=${COMP_WORDS[0]/#\~\//$HOME/} i
-    case $cur in
-        [\"\']*) quote=${cur:0:1} typed=${cur:1} ;;
-        *) typed=${cur//\\/} ;;
-    esac
-    if [[ -n $reference ]]; then
-        _regcli_plain "$reference"
-        passed+=(--of "$reply")
-    fi
+    local quote typed program=${COMP_WORDS[0]/#\~\//$HOME/} breaks='' i escaped="'\\''"
+    [[ -z $reference ]] || _regcli_pass --of "$reference"
+    _regcli_plain "$cur"
+    typed=$reply
     IFS=$'\n' read -r -d '' -a COMPREPLY < <("$program" __complete "$1" "$typed" ${passed[@]+"${passed[@]}"} 2>/dev/null)
     ((${#COMPREPLY[@]})) || return 0
     if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == *[/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi
-    [[ -z $quote ]] || return 0
     local IFS=$' \t\n'
-    if [[ ${COMPREPLY[*]} == *[!A-Za-z0-9_./:@~%+,\ -]* || ${COMPREPLY[*]/ /} != "${COMPREPLY[*]}" ]]; then
+    if [[ $quote == \' ]]; then
+        for i in "${!COMPREPLY[@]}"; do
+            COMPREPLY[i]=${COMPREPLY[i]//\'/$escaped}
+        done
+    elif [[ $quote == \" ]]; then
+        for i in "${!COMPREPLY[@]}"; do
+            # Within double quotes nothing keeps `!` from the history.
+            case ${COMPREPLY[i]} in *!*) unset "COMPREPLY[$i]"; continue ;; esac
+            COMPREPLY[i]=${COMPREPLY[i]//\\/\\\\}
+            COMPREPLY[i]=${COMPREPLY[i]//\"/\\\"}
+            COMPREPLY[i]=${COMPREPLY[i]//\$/\\\$}
+            COMPREPLY[i]=${COMPREPLY[i]//\`/\\\`}
+        done
+    elif [[ ${COMPREPLY[*]} == *[!A-Za-z0-9_./:@%+,\ -]* || ${COMPREPLY[*]/ /} != "${COMPREPLY[*]}" ]]; then
         for i in "${!COMPREPLY[@]}"; do
             printf -v "COMPREPLY[$i]" %q "${COMPREPLY[i]}"
         done
     fi
-    # Only what follows the last ':' is replaced by bash.
-    if [[ $COMP_WORDBREAKS == *:* ]]; then
-        while [[ $typed == *:* ]]; do
-            typed=${typed#*:}
-            COMPREPLY=("${COMPREPLY[@]#*:}")
-        done
-    fi
+    [[ -z $quote ]] || return 0
+    # Only what follows the last of these is replaced by bash.
+    for i in : = @; do
+        [[ $COMP_WORDBREAKS != *$i* ]] || breaks+=$i
+    done
+    while [[ -n $breaks && $typed == *[$breaks]* ]]; do
+        typed=${typed#*[$breaks]}
+        COMPREPLY=("${COMPREPLY[@]#*[$breaks]}")
+    done
 }
 
 # Offer what kind $1 stands for.
 _regcli_offer() {
     case $1 in
         words\ *) COMPREPLY=($(compgen -W "${1#words }" -- "$cur")) ;;
-        file) compopt -o filenames 2>/dev/null; local IFS=$'\n'; COMPREPLY=($(compgen -f -- "$cur")) ;;
-        dir) compopt -o filenames 2>/dev/null; local IFS=$'\n'; COMPREPLY=($(compgen -d -- "$cur")) ;;
+        file) compopt -o filenames 2>/dev/null; IFS=$'\n' read -r -d '' -a COMPREPLY < <(compgen -f -- "$cur") ;;
+        dir) compopt -o filenames 2>/dev/null; IFS=$'\n' read -r -d '' -a COMPREPLY < <(compgen -d -- "$cur") ;;
         '' | nothing) ;;
         *) _regcli_names "$1" ;;
     esac
@@ -321,12 +378,12 @@ _regcli() {
         if ((options)) && [[ $word == -- ]]; then
             options=0
         elif ((options)) && [[ $word == --*=* ]]; then
-            case ${word%%=*} in --root | -C | --project) _regcli_plain "$word" && passed+=("$reply") ;; esac
+            case ${word%%=*} in --root | -C | --project) _regcli_plain "${word#*=}"; passed+=("${word%%=*}" "$reply") ;; esac
         elif ((options)) && [[ $word == -?* ]]; then
             _regcli_value "$command" "$word"
             if [[ -n $reply ]]; then
                 ((++i < last)) || kind=$reply
-                case $word in --root | -C | --project) ((i < last)) && _regcli_plain "${words[i]}" && passed+=("$word" "$reply") ;; esac
+                case $word in --root | -C | --project) ((i >= last)) || _regcli_pass "$word" "${words[i]}" ;; esac
             fi
         else
             _regcli_commands "$command"

@@ -60,6 +60,7 @@ def empty_state() -> State:
         "former": [],
         "redirect": None,
         "settings_seq": 0,
+        "origins": {},
     }
 
 
@@ -137,9 +138,13 @@ def _apply_field(state: State, records: Records, op: dict[str, Any], time: str) 
     records.put(op["version"], {**record, field: op["after"], "updated_at": time})
 
 
-def reduce_collection(state: State, records: Records, commit: dict[str, Any]) -> None:
+def reduce_collection(state: State, records: Records, commit: dict[str, Any]) -> None:  # noqa: PLR0912 - a branch per operation
     """Apply one commit of a collection's log."""
     settings_seq = max(state["settings_seq"], commit.get("settings_seq") or 0)
+    origin = commit.get("origin")
+    if origin is not None:
+        # What an import repeats happened when it happened first.
+        commit = {**commit, "time": origin["time"], "user": origin["user"]}
     for op in commit["ops"]:
         name = op["op"]
         if name == "create":
@@ -157,6 +162,8 @@ def reduce_collection(state: State, records: Records, commit: dict[str, Any]) ->
             _apply_state(state, records, op, commit["time"])
         elif name in ("tags", "edit"):
             _apply_field(state, records, op, commit["time"])
+        elif name == "reserve":
+            state["next"] = max(state["next"], op["version"])
         elif name in ("rename", "redirect"):
             apply_name(state, op)
         elif name == "remove":
@@ -167,6 +174,8 @@ def reduce_collection(state: State, records: Records, commit: dict[str, Any]) ->
             state["aliases"] = {}
         else:
             raise ValueError(f"unknown operation {name!r}")
+    if origin is not None and origin["upto"]:
+        state.setdefault("origins", {})[f"{origin['root']}:{origin['place']}"] = origin["upto"]
     state["updated_at"] = commit["time"]
     state["settings_seq"] = settings_seq
 

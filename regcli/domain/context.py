@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from regcli.errors import NotFoundError
+from regcli.domain.trust import Trust
 from regcli.model import EntityName, ProjectRef, parse_project
 from regcli.store import files
 from regcli.store.chain import Attempts
@@ -60,6 +61,7 @@ class Context:
         command: the command's name, such as `alias add`, for the history.
         made: place and number of every commit that was made, for whoever has to report a failure after one.
         environment: the user's variables, for the endpoints of object stores.
+        trust: the user's own files about signatures; by default none, so that signed aliases are refused.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class Context:
         "made",
         "root_path",
         "sleep",
+        "trust",
         "uid",
         "user",
         "verbosity",
@@ -93,6 +96,7 @@ class Context:
         project: str | None = None,
         verbosity: int = 0,
         environment: Mapping[str, str] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         """Take the surroundings as values; nothing is opened."""
         self.root_path = root_path
@@ -105,6 +109,7 @@ class Context:
         self.wait = wait
         self.verbosity = verbosity
         self.environment: Mapping[str, str] = {} if environment is None else environment
+        self.trust = Trust() if trust is None else trust
         self.warnings: list[str] = []
         self.made: list[tuple[str, int]] = []
         self._project = project

@@ -39,6 +39,7 @@ _ACTIONS = {
     "entity": "entity-changed",
     "use": "version-used",
     "output": "version-logged",
+    "reserve": "numbers-reserved",
 }
 
 
@@ -99,6 +100,8 @@ def events_of(chain: Chain, ref: str) -> Iterator[tuple[Event, dict[str, Any]]]:
     `automation` where it is about one.
     """
     for commit, _ in chain.commits():
+        origin = commit.get("origin")
+        made = commit if origin is None else origin
         for op in commit["ops"]:
             before, after = _values(op)
             index = op.get("version")
@@ -106,16 +109,19 @@ def events_of(chain: Chain, ref: str) -> Iterator[tuple[Event, dict[str, Any]]]:
                 index = op["after"] if op["after"] is not None else op["before"]
             event: Event = {
                 "seq": commit["seq"],
-                "time": commit["time"],
-                "user": commit["user"],
-                "host": commit["host"],
-                "command": commit["command"],
+                "time": made["time"],
+                "user": made["user"],
+                "host": made["host"],
+                "command": made["command"],
                 "action": _action(op),
                 "ref": f"{ref}:v{index}" if isinstance(index, int) else ref,
                 "before": before,
                 "after": after,
-                "reason": commit.get("reason"),
+                "reason": made.get("reason"),
             }
+            if origin is not None:
+                # What another root says of itself, repeated here by whoever imported it.
+                event["imported"] = {key: commit[key] for key in ("time", "user", "host")} | {"root": origin["root"]}
             for key in ("alias", "member"):
                 if key in op:
                     event[key] = op[key]

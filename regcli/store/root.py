@@ -71,6 +71,7 @@ class Root:
         ]
         try:
             files.replace_file(f"{self.path}/{MARKER}", f"{_NOTE}{chr(10).join(lines)}\n".encode(), mode=0o444, durable=True)
+            os.chmod(f"{self.path}/{MARKER}", 0o444)  # whatever the umask is: all of the group reads it
         except OSError as error:
             raise files.explain(error, f"cannot write {self.path}/{MARKER}") from error
         self.shared = group

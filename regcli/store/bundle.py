@@ -1,0 +1,225 @@
+"""A bundle: versions with their content and history as one tar, to be taken into another root.
+
+Members, in this order: `regcli-bundle.json` (what is in it), `chains/<n>.jsonl` (the commits of one collection, one per line),
+`blobs/<digest>` (manifests and files), `end.json` (counts and checksums, so that a bundle that was cut off is noticed). The tar
+is read by its members only: nothing is ever extracted to a path that it names.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+
+from regcli.errors import IntegrityError, NotFoundError, UsageError
+from regcli.model import quote
+from regcli.store import files, jsontext
+from regcli.store.blobs import is_digest
+from regcli.store.trust import sha256_hex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Self
+
+FORMAT = 1
+INDEX = "regcli-bundle.json"
+END = "end.json"
+MAX_TEXT = 1 << 30
+_CHUNK = 1 << 18
+
+
+class BundleWriter:
+    """Writes a bundle beside its place and gives it its name when it is whole.
+
+    Args:
+        path: where the bundle goes; a file that is there is replaced.
+    """
+
+    __slots__ = ("_checksums", "_count", "_path", "_stream", "_tar", "_temporary")
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)
+        self._temporary = files.temporary_path(os.path.dirname(self._path))
+        self._checksums: dict[str, str] = {}
+        self._count = 0
+        try:
+            self._stream = open(self._temporary, "xb")  # noqa: SIM115 - closed by __exit__
+        except OSError as error:
+            raise files.explain(error, f"cannot write {path}") from error
+        self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - the same
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._stream.close()
+            try:
+                os.unlink(self._temporary)
+            except OSError:
+                pass
+
+    def _finish(self) -> None:
+        self.add_text(END, jsontext.dumps({"blobs": self._count, "sha256": self._checksums}).encode() + b"\n")
+        try:
+            self._tar.close()
+            self._stream.flush()
+            files.fsync_file(self._stream.fileno())
+            os.replace(self._temporary, self._path)
+            files.fsync_directory(os.path.dirname(self._path))
+        except OSError as error:
+            raise files.explain(error, f"cannot write {self._path}") from error
+
+    def add_text(self, name: str, data: bytes) -> None:
+        """Add the index or a chain."""
+        self._checksums[name] = sha256_hex(data)
+        self._add(name, len(data), iter((data,)))
+
+    def add_blob(self, digest: str, size: int, chunks: Iterable[bytes]) -> None:
+        """Add the bytes of one blob."""
+        self._count += 1
+        self._add(f"blobs/{digest}", size, iter(chunks))
+
+    def _add(self, name: str, size: int, chunks: Iterator[bytes]) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        member.mode = 0o444
+        try:
+            self._tar.addfile(member)  # the header; the bytes follow, padded to whole blocks
+            written = 0
+            for chunk in chunks:
+                self._stream.write(chunk)
+                written += len(chunk)
+            padding = -written % tarfile.BLOCKSIZE
+            self._stream.write(b"\0" * padding)
+        except OSError as error:
+            raise files.explain(error, f"cannot write {self._path}") from error
+        if written != size:
+            raise IntegrityError(f"{name} has {written} bytes instead of {size}")
+        self._tar.offset += written + padding
+
+
+class BundleReader:
+    """Reads a bundle, which anybody may have made.
+
+    Attributes:
+        path: the file. index: the document of `regcli-bundle.json`. blobs: digest -> (offset, size).
+    """
+
+    __slots__ = ("_descriptor", "_texts", "blobs", "index", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.blobs: dict[str, tuple[int, int]] = {}
+        self._texts: dict[str, tuple[int, int]] = {}
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | files.CLOEXEC | files.BINARY)
+        except FileNotFoundError:
+            raise NotFoundError(f"there is no file {quote(path)}") from None
+        except OSError as error:
+            raise files.explain(error, f"cannot read {path}") from error
+        try:
+            self._scan()
+            self.index: dict[str, Any] = self._document(INDEX)
+            self._check()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def _scan(self) -> None:
+        size = os.fstat(self._descriptor).st_size
+        try:
+            with open(self._descriptor, "rb", closefd=False) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    place = (member.offset_data, member.size)
+                    if not member.isreg() or member.issparse() or member.size < 0 or sum(place) > size:
+                        raise UsageError(f"{quote(self.path)} is not a bundle: a member is no plain file")
+                    self._take(member.name, place)
+        except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+            raise UsageError(f"{quote(self.path)} is not a bundle, or was cut off: {error}") from None
+        except OSError as error:
+            raise files.explain(error, f"cannot read {self.path}") from error
+        if INDEX not in self._texts or END not in self._texts:
+            raise UsageError(f"{quote(self.path)} is not a bundle, or was cut off", hint="make it with `regcli export`")
+
+    def _take(self, name: str, place: tuple[int, int]) -> None:
+        known: dict[str, tuple[int, int]] = self._texts
+        key = name
+        if name.startswith("blobs/") and is_digest(name[6:]):
+            known, key = self.blobs, name[6:]
+        elif name not in (INDEX, END) and not (name.startswith("chains/") and name.endswith(".jsonl") and len(name) < 64):
+            raise UsageError(f"{quote(self.path)} is not a bundle: it has a member {quote(name[:80])}")
+        if key in known:
+            raise UsageError(f"{quote(self.path)} is not a bundle: {quote(name)} occurs twice")
+        known[key] = place
+
+    def _check(self) -> None:
+        form = self.index.get("format")
+        if isinstance(form, int) and form > FORMAT:
+            raise IntegrityError(f"{self.path} has format {form}, which is newer than this program", hint="upgrade regcli")
+        end = self._document(END)
+        if form != FORMAT or end.get("blobs") != len(self.blobs) or not isinstance(end.get("sha256"), dict):
+            raise IntegrityError(f"{quote(self.path)} is damaged: its parts do not add up")
+        checksums = end["sha256"]
+        for name in self._texts:
+            if name != END and checksums.get(name) != sha256_hex(self.read_text(name)):
+                raise IntegrityError(f"{quote(self.path)} is damaged: {name} is not what was written")
+
+    def _document(self, name: str) -> dict[str, Any]:
+        document = jsontext.loads(self.read_text(name), f"{self.path}: {name}")
+        if not isinstance(document, dict):
+            raise UsageError(f"{quote(self.path)} is not a bundle: {name} is no object")
+        return document
+
+    def read_text(self, name: str) -> bytes:
+        """Return the bytes of the index or a chain."""
+        place = self._texts.get(name)
+        if place is None:
+            raise IntegrityError(f"{quote(self.path)} is damaged: {quote(name)} is missing")
+        if place[1] > MAX_TEXT:
+            raise IntegrityError(f"{quote(self.path)}: {name} is larger than {MAX_TEXT} bytes")
+        return b"".join(self._read(*place))
+
+    def read_chain(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the commits of one chain."""
+        for number, line in enumerate(self.read_text(name).splitlines(), 1):
+            commit = jsontext.loads(line, f"{self.path}: {name}, line {number}")
+            if not isinstance(commit, dict) or not isinstance(commit.get("ops"), list):
+                raise IntegrityError(f"{quote(self.path)}: {name}, line {number} is no commit")
+            yield commit
+
+    def stream(self, digest: str) -> Iterator[bytes]:
+        """Yield the bytes of a blob, unchecked."""
+        return self._read(*self.blobs[digest])
+
+    def _read(self, offset: int, size: int) -> Iterator[bytes]:
+        end = offset + size
+        while offset < end:
+            try:
+                data = os.pread(self._descriptor, min(_CHUNK, end - offset), offset)
+            except OSError as error:
+                raise files.explain(error, f"cannot read {self.path}") from error
+            if not data:
+                raise IntegrityError(f"{quote(self.path)} was cut off")
+            offset += len(data)
+            yield data
+
+    def damaged_blobs(self) -> Iterator[str]:
+        """Yield the digests of blobs whose bytes are not what their name says; reads everything."""
+        import xxhash
+
+        for digest in self.blobs:
+            state = xxhash.xxh3_128()
+            for chunk in self.stream(digest):
+                state.update(chunk)
+            if state.hexdigest() != digest:
+                yield digest
