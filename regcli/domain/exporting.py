@@ -160,7 +160,9 @@ def _commits(collection: Collection, wanted: set[int] | None, since: str | None)
         for op in commit["ops"]:
             ops.extend(_kept(op, wanted, gone))
         if ops and commit["seq"] > after:
-            kept = {key: commit[key] for key in ("seq", "time", "user", "host", "command", "reason") if key in commit}
+            kept: dict[str, Any] = {
+                key: commit[key] for key in ("seq", "time", "user", "host", "command", "reason") if key in commit
+            }
             found.append({**kept, "ops": ops})
     return found
 
