@@ -8,8 +8,10 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, Size, When, table
+from regcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from regcli.cli.context import Session
@@ -37,6 +39,10 @@ def ls(
         int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many; default: 50 on a terminal, else all")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Deleted versions too")] = False,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="METRIC", help="Show this metric of the versions in a column (repeatable)"),
+    ] = None,
 ) -> None:
     """List registries, collections or versions
 
@@ -46,7 +52,7 @@ def ls(
     Examples:
         regcli ls
         regcli ls model/
-        regcli ls model/Zoo_Classifier_Models --limit 5
+        regcli ls model/Zoo_Classifier_Models --limit 5 --metric accuracy
     """
     session = session_of(ctx)
     if limit is None and session.is_terminal and not session.is_json:
@@ -54,6 +60,8 @@ def ls(
     from regcli.domain import listing
     from regcli.domain.collections import Collection
 
+    if metrics and (reference is None or reference.endswith("/")):
+        raise UsageError("--metric shows a column of versions", hint="name a collection, as in `regcli ls zoo --metric loss`")
     if reference is None:
         _overview(session, listing.overview(session.context), limit)
         return
@@ -61,7 +69,9 @@ def ls(
     if isinstance(place, Collection):
         total, rows = listing.version_rows(session.context, place, sort=sort, limit=limit, deleted=everything)
         _more(session, total, len(rows))
-        _versions(session, place.ref, total, rows)
+        if metrics:
+            _add_metrics(session, rows, metrics)
+        _versions(session, place.ref, total, rows, metrics or ())
     else:
         documents = listing.collection_rows(session.context, place, sort=sort)
         shown = documents[:limit]
@@ -102,11 +112,21 @@ def _collections(session: Session, documents: list[dict[str, Any]]) -> None:
     )
 
 
-def _versions(session: Session, ref: str, total: int, documents: list[dict[str, Any]]) -> None:
+def _add_metrics(session: Session, documents: list[dict[str, Any]], names: Sequence[str]) -> None:
+    """Put the chosen metrics, wherever they were logged, under `columns`."""
+    from regcli.domain.comparing import MetricsOf
+
+    gathered = MetricsOf(session.context)
+    for row in documents:
+        values = gathered.of(row["metrics"], row["metadata"], row["logged_by"])
+        row["columns"] = {name: values.get(name.removeprefix("metrics.").removeprefix("metadata.")) for name in names}
+
+
+def _versions(session: Session, ref: str, total: int, documents: list[dict[str, Any]], metrics: Sequence[str]) -> None:
     session.emit(
         {"ref": ref, "versions": documents, "total": total},
         table(
-            ["Version", "Aliases", "Tags", "Size", "Files", "Created", "Source"],
+            ["Version", "Aliases", "Tags", "Size", "Files", "Created", "Source", *metrics],
             [
                 (
                     row["ref"],
@@ -116,6 +136,7 @@ def _versions(session: Session, ref: str, total: int, documents: list[dict[str, 
                     row["file_count"],
                     When(row["created_at"]),
                     row["source"] if row["is_link"] else row["state"] if row["state"] != "COMMITTED" else "",
+                    *(row["columns"][name] for name in metrics),
                 )
                 for row in documents
             ],
