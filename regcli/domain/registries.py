@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.errors import ConflictError, IntegrityError, NotFoundError, RegcliError, RenamedError, UsageError
+from regcli.errors import ConflictError, IntegrityError, NotFoundError, RegcliError, RenamedError, RoleError, StorageError, UsageError
 from regcli.model import Alias, RegistryName, TypeName, fold, quote
 from regcli.store import files
 from regcli.store.chain import Chain
@@ -169,7 +169,14 @@ def open_registry_directory(context: Context, directory_name: str) -> Registry:
 
 def _follow(context: Context, name: str) -> Registry:
     """Open the registry of a name's own directory, or the one that the name was given to by a rename."""
-    registry = open_registry_directory(context, encode_name(name))
+    try:
+        registry = open_registry_directory(context, encode_name(name))
+    except StorageError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise RoleError(
+                f"user {quote(context.user)} has no access to registry {quote(name)}", hint="ask an admin of the registry"
+            ) from error
+        raise
     return redirected(context, registry) or registry
 
 

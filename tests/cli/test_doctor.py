@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def test_doctor_without_a_root_says_how_to_make_one(invoke: Invoke, root: Path) -> None:
     found = invoke("doctor", "--json").ok().json
-    assert found["root"] is None
-    assert (found["root_path"], found["root_origin"]) == (str(root), "REGCLI_ROOT")
+    assert found["exists"] is False
+    assert (found["root"], found["origin"]) == (str(root), "REGCLI_ROOT")
     assert "regcli init" in found["findings"][0]["help"]
     assert not root.exists()
 

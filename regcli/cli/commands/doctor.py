@@ -54,9 +54,10 @@ def doctor(
     versions = _versions()
     system: dict[str, Any] = found.file_system
     document = {
-        "root": found.root,
-        "root_path": settings.root.value,
-        "root_origin": settings.root.origin,
+        "root": settings.root.value,
+        "origin": settings.root.origin,
+        "exists": found.root is not None,
+        "about": found.root,
         "project": str(session.context.project),
         "user": session.context.user,
         "file_system": system,
