@@ -134,6 +134,10 @@ def inside(*arguments: str | Path, root: Path | str, cwd: Path | str, patience: 
     here = Path.cwd()
     before = signal.signal(signal.SIGALRM, give_up)
     words = [str(argument) for argument in arguments]
+    settings = {name: os.environ[name] for name in os.environ if name.startswith(("REGCLI_", "XDG_", "HOME"))}
+    for name in settings:
+        del os.environ[name]
+    os.environ["HOME"] = f"{root}.home"
     signal.alarm(patience)
     try:
         os.chdir(cwd)
@@ -143,8 +147,39 @@ def inside(*arguments: str | Path, root: Path | str, cwd: Path | str, patience: 
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
         os.chdir(here)
+        os.environ.update(settings)
     texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]  # type: ignore[attr-defined]
     return Run(tuple(words), code, *texts)
+
+
+def inside_as_nobody(*arguments: str | Path, root: Path | str, cwd: Path | str) -> Run:
+    """Run `inside` in a forked process with no rights but what every user has; only root can."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            done = inside(*arguments, root=root, cwd=cwd)
+            with os.fdopen(write_end, "w") as pipe:
+                json.dump([done.code, done.stdout, done.stderr], pipe)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        text = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0, f"{arguments} in a forked process: {text}"
+    return Run(tuple(map(str, arguments)), *json.loads(text))
+
+
+def open_path(path: Path) -> None:
+    """Let every user reach a temporary directory of the tests."""
+    for part in (path, *path.parents):
+        if str(part) != "/tmp" and str(part).startswith("/tmp/"):
+            part.chmod(part.stat().st_mode | 0o055)
 
 
 def copy_root(source: Path, target: Path) -> Path:
