@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.errors import ConflictError, IntegrityError, NotFoundError, RegcliError, RenamedError, RoleError, StorageError, UsageError
+from regcli.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    RegcliError,
+    RenamedError,
+    RoleError,
+    StorageError,
+    UsageError,
+)
 from regcli.model import Alias, RegistryName, TypeName, fold, quote
 from regcli.store import files
 from regcli.store.chain import Chain
@@ -384,6 +393,11 @@ def protected_names(state: State) -> list[str]:
     return sorted(entry["name"] for entry in state["protected"].values())
 
 
+def signed_names(state: State) -> list[str]:
+    """Return those protected alias names that must be signed, sorted."""
+    return sorted(entry["name"] for entry in state["protected"].values() if entry["signed"])
+
+
 def write_readable(base: str, state: State) -> None:
     """Write `registry.toml`, the settings for people to read; it is derived, so failing to is harmless."""
     try:
@@ -417,7 +431,7 @@ def readable_settings(state: State) -> bytes:
     }
     if state["ttl"] is not None:
         document["ttl"] = f"{state['ttl']}s"
-    signed = sorted(entry["name"] for entry in state["protected"].values() if entry["signed"])
+    signed = signed_names(state)
     if signed:
         document["signed_aliases"] = signed
     if state["automations"]:

@@ -17,7 +17,7 @@ from regcli.domain.registries import (
     readable_settings,
     redirected,
 )
-from regcli.errors import ConflictError, RefusedError, UsageError
+from regcli.errors import ConflictError, RefusedError, RegcliError, UsageError
 from regcli.model import Alias, RegistryName, TypeName, fold, quote
 from regcli.store import files
 from regcli.store.layout import encode_name
@@ -367,7 +367,8 @@ def hand_edits(context: Context) -> list[tuple[str, str]]:
             data = files.read_document(path)
             age = os.stat(path).st_mtime
             newest = os.stat(registry.chain.commit_path(registry.snapshot.seq)).st_mtime if registry.snapshot.seq else 0.0
-        except (FileNotFoundError, NotADirectoryError):
+        except (OSError, RegcliError):
+            # Missing, or not to be read by this user: nothing to show.
             continue
         # One that is older than the newest commit was not edited, it could not be written again: it is derived.
         if data != readable_settings(registry.state) and age >= newest:

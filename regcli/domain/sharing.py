@@ -195,6 +195,21 @@ def _open_directory(path: str, mode: int, group: int) -> None:
         raise files.explain(error, f"cannot share {path} with the group") from error
 
 
+def _open_shards(path: str, group: int) -> None:
+    try:
+        for number in range(256):
+            shard = f"{path}/{number:02x}"
+            try:
+                os.mkdir(shard)
+            except FileExistsError:
+                pass
+            os.chown(shard, -1, group)
+            os.chmod(shard, OPEN)
+        files.fsync_directory(path)
+    except OSError as error:
+        raise files.explain(error, f"cannot share {path} with the group") from error
+
+
 def find_group(name: str) -> int:
     """Return the number of a group of the operating system, given by name or number.
 
@@ -230,9 +245,8 @@ def share_root(context: Context, group: str) -> list[str]:
     for name in ("", "/locks", "/registries", "/packs", "/packs/index", "/blobs", "/backrefs", "/projects", "/settings"):
         _open_directory(f"{root.path}{name}", OPEN, gid)
     # Made by the owner, who then can sweep them: whoever owns a sticky directory may delete in it.
-    for number in range(256):
-        _open_directory(f"{root.path}/blobs/{number:02x}", OPEN, gid)
-        _open_directory(f"{root.path}/backrefs/{number:02x}", OPEN, gid)
+    for name in ("blobs", "backrefs"):
+        _open_shards(f"{root.path}/{name}", gid)
     _open_directory(f"{root.path}/settings", OWNED, gid)
     for name in ("projects", "backrefs"):
         for directory, _, _ in os.walk(f"{root.path}/{name}"):
