@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 APP_NAME = "regcli"
 ROOT_DIRECTORY = ".regcli"
 DEFAULT_WAIT = 30.0
+# The machine's own list of those whose signatures are believed; root keeps it.
+SYSTEM_SIGNERS = "/etc/regcli/allowed_signers"
 PROJECT_CONFIG = ".regcli.toml"
 CONFIG_KEYS = ("project", "root", "wait")
 
@@ -214,6 +216,34 @@ def user_cache_path(variables: Mapping[str, str]) -> str:
         except UsageError:
             home = "/nonexistent"
     return os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache", APP_NAME)
+
+
+def user_state_path(variables: Mapping[str, str]) -> str:
+    """Return the platform's directory for what a program remembers, as platformdirs would."""
+    if os.name != "posix":
+        import platformdirs
+
+        return platformdirs.user_state_dir(APP_NAME, appauthor=False)
+    named = variables.get("XDG_STATE_HOME", "")
+    if named.startswith("/"):
+        return os.path.join(named, APP_NAME)
+    home = variables.get("HOME", "")
+    if not home.startswith("/"):
+        try:
+            home = _home_of_user()
+        except UsageError:
+            home = "/nonexistent"
+    return os.path.join(home, "Library/Application Support" if sys.platform == "darwin" else ".local/state", APP_NAME)
+
+
+def trust_places(variables: Mapping[str, str]) -> dict[str, str | None]:
+    """Return where the user's signers, keys and memory of signed aliases are, as `Trust` takes them."""
+    return {
+        "config_path": user_config_path(variables),
+        "state_path": user_state_path(variables),
+        "system_path": SYSTEM_SIGNERS if os.name == "posix" else None,
+        "sign_key": variables.get("REGCLI_SIGNING_KEY") or None,
+    }
 
 
 def _home_of_user() -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from regcli import surroundings
 from regcli.domain.context import Context
+from regcli.domain.trust import Trust
 
 if TYPE_CHECKING:
     from regcli.api.run import Run
@@ -36,6 +37,7 @@ class Session:
             host=surroundings.host_name(),
             wait=surroundings.DEFAULT_WAIT,
             project=project.value if (project := surroundings.find_project(None, variables)) is not None else None,
+            trust=Trust(**surroundings.trust_places(variables)),
         )
         self.cache_path = surroundings.user_cache_path(variables)
         self.run: Run | None = None

@@ -71,6 +71,7 @@ class Session:
                 project=settings.project.value if settings.project else None,
                 verbosity=self.options.verbosity,
                 environment=place.environment(),
+                trust=place.find_trust(),
             )
         return self._context
 

@@ -60,6 +60,7 @@ def make_context(options: Options, command: str) -> Context:
         command=command,
         wait=settings.wait_seconds,
         project=settings.project.value if settings.project else None,
+        trust=place.find_trust(),
     )
 
 
@@ -103,7 +104,8 @@ def _resolve(rest: list[str]) -> int | None:
     except RegcliError:
         # The full program finds the same failure and explains it.
         return None
-    return answer(f"{text}\n") if text.isprintable() else None
+    # It also says what there is to remark.
+    return answer(f"{text}\n") if text.isprintable() and not context.warnings else None
 
 
 def _complete(rest: list[str]) -> int | None:

@@ -15,6 +15,7 @@ from regcli.surroundings import (
     find_root,
     find_wait,
     host_name,
+    trust_places,
     user_cache_path,
     user_data_path,
     user_name,
@@ -25,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
+
+    from regcli.domain.trust import Trust
 
 __all__ = [
     "COLOR_CHOICES", "DEFAULT_WAIT", "ROOT_DIRECTORY", "Options", "Setting", "Settings", "find_project", "find_root",
@@ -93,6 +96,13 @@ def read_settings(options: Options, environment: Mapping[str, str] | None = None
         find_wait(options.wait, variables),
         user_cache_path(variables),
     )
+
+
+def find_trust() -> Trust:
+    """Return where the user's signers, keys and memory of signed aliases are."""
+    from regcli.domain.trust import Trust
+
+    return Trust(**trust_places(os.environ))
 
 
 def is_terminal(stream: TextIO | None) -> bool:

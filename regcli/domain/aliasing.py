@@ -78,7 +78,11 @@ def alias_operations(
         if key in seen:
             continue
         seen.add(key)
-        if held is None or held[1] != index:
+        if (
+            held is None
+            or held[1] != index
+            or (is_signed(collection, alias) and needs_renewal(context, collection, snapshot, alias, index))
+        ):
             before = held[1] if held else None
             ops.append({"op": "alias", "alias": str(alias), "before": before, "after": index})
     return ops
@@ -111,8 +115,33 @@ def moved_from(collection: Collection, ops: Sequence[Operation]) -> list[tuple[s
     return [
         (op["alias"], collection.version_ref(op["before"]))
         for op in ops
-        if op["op"] == "alias" and op["before"] is not None and op["after"] is not None
+        if op["op"] == "alias" and op["before"] is not None and op["after"] is not None and op["before"] != op["after"]
     ]
+
+
+def is_signed(collection: Collection, alias: str) -> bool:
+    """Tell whether the registry of a collection demands a signature for an alias."""
+    return collection.registry is not None and roles.is_signed(collection.registry.state, alias)
+
+
+def needs_renewal(context: Context, collection: Collection, snapshot: Snapshot, alias: str, index: int) -> bool:
+    """Tell whether an alias that is on the right version already needs a new signature."""
+    from regcli.domain import signing
+
+    return signing.needs_renewal(context, collection, alias, index, snapshot.records.get(index))
+
+
+def sign_aliases(context: Context, collection: Collection, snapshot: Snapshot, ops: list[Operation]) -> list[Operation]:
+    """Return the operations of one transaction, those on aliases that must be signed with their signature.
+
+    Raises:
+        SignatureRefusedError: there is no key of a trusted signer; nothing was written.
+    """
+    if any(op["op"] == "alias" and is_signed(collection, op["alias"]) for op in ops):
+        from regcli.domain.signing import sign_operations
+
+        sign_operations(context, collection, snapshot, ops)
+    return ops
 
 
 def _fresh_registry(context: Context, collection: Collection) -> Collection:
@@ -141,7 +170,7 @@ def add_aliases(
             nonlocal index, done
             now = Collection(collection.base, collection.chain, snapshot, collection.registry)
             index, _ = select(now, ref.selector, text)
-            done = alias_operations(context, now, snapshot, index, aliases, expect)
+            done = sign_aliases(context, now, snapshot, alias_operations(context, now, snapshot, index, aliases, expect))
             return done
 
         settings_seq = collection.registry.snapshot.seq if collection.registry is not None else None
@@ -184,7 +213,7 @@ def remove_aliases(
                     hint = f"it is on v{held[1]}" if held is not None else None
                     raise NotFoundError(f"{quote(where)} has no alias {quote(alias)}", hint=hint)
                 ops.append({"op": "alias", "alias": held[0], "before": held[1], "after": None})
-            return ops
+            return sign_aliases(context, now, snapshot, ops)
 
         settings_seq = collection.registry.snapshot.seq if collection.registry is not None else None
         change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)

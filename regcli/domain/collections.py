@@ -92,6 +92,9 @@ def _apply_create(state: State, records: Records, op: dict[str, Any], commit: di
         created_by=commit["user"],
     )
     fresh.update({key: op[key] for key in ("id", "kind", "name", "type", "description", "tags")})
+    if "signed" in state:
+        # Statements are numbered as versions are: they go on where the collection before left off.
+        fresh["signed"] = state["signed"]
     fresh.update({key: op[key] for key in ("entity", "project", "created_at", "created_by", "registry") if key in op})
     state.clear()
     state.update(fresh)
@@ -158,6 +161,9 @@ def reduce_collection(state: State, records: Records, commit: dict[str, Any]) ->
             else:
                 shown = state["aliases"].get(key, [op["alias"], None])[0]
                 state["aliases"][key] = [shown, op["after"]]
+            if "signature" in op:
+                # The newest statement about the alias, so that reading it needs no more than the head.
+                state.setdefault("signed", {})[key] = op["signature"]
         elif name in ("delete", "undelete", "unlink", "purge"):
             _apply_state(state, records, op, commit["time"])
         elif name in ("tags", "edit"):

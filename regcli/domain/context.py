@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from regcli.errors import NotFoundError
 from regcli.domain.trust import Trust
+from regcli.errors import NotFoundError
 from regcli.model import EntityName, ProjectRef, parse_project
 from regcli.store import files
 from regcli.store.chain import Attempts
@@ -120,7 +120,7 @@ class Context:
         other = Context(
             root_path=self.root_path, user=self.user, uid=self.uid, host=self.host, clock=self.clock, sleep=self.sleep,
             command=command, wait=self.wait, project=project or self._project, verbosity=self.verbosity,
-            environment=self.environment,
+            environment=self.environment, trust=self.trust,
         )  # fmt: skip
         other._root = self._root
         other.made = self.made
@@ -207,6 +207,10 @@ class Context:
             if commit is not None:
                 self.made.append((chain.place, snapshot.seq))
                 chain.write_head(snapshot)
+                if any("signature" in op for op in ops):
+                    from regcli.domain.signing import remember
+
+                    remember(self, ops)
                 return Change(snapshot, commit)
             attempts.lost(chain.base)
 

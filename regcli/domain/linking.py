@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.aliasing import alias_operations, moved_from
+from regcli.domain.aliasing import alias_operations, moved_from, sign_aliases
 from regcli.domain.collections import LINK, Collection, is_live, locate, prepare_collection, require_free
 from regcli.domain.registries import find_registry
 from regcli.domain.resolving import Version, resolve, select, source_of
@@ -159,7 +159,7 @@ def link_version(
                 backrefs.add_backref(context.root.path, source.record["id"], backrefs.LINK, target.place, index)
                 done.append({"op": "link", "version": index, "record": _record(context, source)})
             done.extend(alias_operations(context, now, snapshot, index, aliases))
-            return done
+            return sign_aliases(context, now, snapshot, done)
 
         settings_seq = target.registry.snapshot.seq if target.registry is not None else None
         change = context.transact(target.chain, check, reason=reason, settings_seq=settings_seq)
@@ -258,7 +258,7 @@ def unlink(context: Context, text: str, *, reason: str | None = None) -> tuple[V
             index, record = select(now, ref.selector, text)
             withdrawn = Version(now, index, record)
             require_unlink_right(context, withdrawn)
-            return unlink_operations(now, index)
+            return sign_aliases(context, now, snapshot, unlink_operations(now, index))
 
         settings_seq = registry.snapshot.seq if registry is not None else None
         change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)

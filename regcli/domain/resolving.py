@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
+    from regcli.domain.sealing import Seal
 
     Record = dict[str, Any]
 
@@ -19,16 +20,18 @@ if TYPE_CHECKING:
 class Version:
     """One membership: version `index` of a collection, with its record.
 
-    `record` is the membership's own; tags, metadata, description and TTL of a link are its source's (`shared_record`).
+    `record` is the membership's own; tags, metadata, description and TTL of a link are its source's (`shared_record`). `seal` is
+    what a signature vouches for, None where nobody does.
     """
 
-    __slots__ = ("collection", "index", "record")
+    __slots__ = ("collection", "index", "record", "seal")
 
     def __init__(self, collection: Collection, index: int, record: Record) -> None:
         """Bundle what was resolved."""
         self.collection = collection
         self.index = index
         self.record = record
+        self.seal: Seal | None = None
 
     @property
     def ref(self) -> str:
@@ -177,8 +180,32 @@ def resolve_ref(context: Context, ref: VersionRef, whole: str, *, action: str = 
     collection = find_collection(context, ref.collection)
     if collection.registry is not None:
         roles.require(collection.registry.state, context.user, action)
-    index, record = select(collection, ref.selector, whole, deleted=deleted)
-    return Version(collection, index, record)
+    selector = ref.selector
+    if collection.registry is None or selector.kind != "alias" or fold(selector.text) == LATEST:
+        version = Version(collection, *select(collection, selector, whole, deleted=deleted))
+        if context.trust.seals:
+            from regcli.domain.sealing import recall_seal
+
+            recall_seal(context, version)
+        return version
+    return _resolve_alias(context, collection, selector, whole, deleted=deleted)
+
+
+def _resolve_alias(context: Context, collection: Collection, selector: Selector, whole: str, *, deleted: bool) -> Version:
+    """Follow an alias of a registry, which may have to be signed."""
+    registry = collection.registry
+    entry = registry.state["protected"].get(fold(selector.text)) if registry is not None else None
+    if not (entry is not None and entry["signed"]) and not context.trust.has_seen(context.root.id):
+        return Version(collection, *select(collection, selector, whole, deleted=deleted))
+    from regcli.domain import sealing
+
+    if not sealing.needs_check(context, collection, selector.text):
+        return Version(collection, *select(collection, selector, whole, deleted=deleted))
+    if fold(selector.text) not in collection.state["aliases"]:
+        sealing.check_absence(context, collection, selector.text)
+    version = Version(collection, *select(collection, selector, whole, deleted=deleted))
+    sealing.hold_to_signature(context, version, selector.text, selector.back)
+    return version
 
 
 def resolve(context: Context, text: str, *, action: str = "view", deleted: bool = False) -> Version:

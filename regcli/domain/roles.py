@@ -99,6 +99,12 @@ def is_protected(registry: State, alias: str) -> bool:
     return fold(alias) in registry["protected"]
 
 
+def is_signed(registry: State, alias: str) -> bool:
+    """Tell whether an alias is on the registry's list of those that must be signed."""
+    entry = registry["protected"].get(fold(alias))
+    return entry is not None and bool(entry["signed"])
+
+
 def require_alias_right(registry: State, user: str, alias: str) -> None:
     """Refuse setting, moving or removing an alias that the user may not touch.
 

@@ -6,7 +6,7 @@ The two may lie in two logs. Every rule of both is checked before the first of t
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.aliasing import alias_operations
+from regcli.domain.aliasing import alias_operations, sign_aliases
 from regcli.domain.collections import Collection, is_live
 from regcli.domain.editing import require_unprotected
 from regcli.domain.metadata import check_metadata
@@ -74,7 +74,8 @@ def save_version(
             if not is_live(snapshot.records.get(named.index)):
                 raise NotFoundError(f"version {quote(named.ref)} was deleted")
             ops = _field_operations(snapshot, source, changes) if changes and is_one else []
-            return ops + _alias_operations(context, now, snapshot, named.index, add_aliases, remove_aliases)
+            ops += _alias_operations(context, now, snapshot, named.index, add_aliases, remove_aliases)
+            return sign_aliases(context, now, snapshot, ops)
 
         settings_seq = registry.snapshot.seq if registry is not None else None
         change = context.transact(here.chain, check, settings_seq=settings_seq)

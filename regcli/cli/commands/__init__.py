@@ -97,6 +97,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("registry", ORGANIZE, "Create, list, show, edit and delete registries"),
     ("collection", ORGANIZE, "Create, list, describe, rename and delete collections"),
     ("member", ORGANIZE, "List, add or remove the members of a registry"),
+    ("trust", ORGANIZE, "Choose whose signatures on protected aliases are believed"),
     ("delete", ORGANIZE, "Delete a version"),
     ("undelete", ORGANIZE, "Bring a deleted version back"),
     ("gc", ORGANIZE, "Free the space of what no version needs"),

@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, table
+from regcli.cli.signing import Expires, SignKey, choose_key
 from regcli.model import Alias
 
 if TYPE_CHECKING:
@@ -38,14 +39,18 @@ def add(
     aliases: Annotated[list[str], typer.Argument(metavar="ALIAS", help="Names to add")],
     expect: Expect = None,
     reason: Reason = None,
+    sign_key: SignKey = None,
+    expires: Expires = None,
 ) -> None:
     """Add aliases to one version, taking each from the version that has it
 
     Examples:
         regcli alias add model/zoo:v2 production
         regcli alias add model/zoo:v2 production --expect v1 -m "passed the review"
+        regcli alias add model/zoo:v2 production --sign-key ~/.ssh/id_ed25519
     """
     session = session_of(ctx)
+    choose_key(session, sign_key, expires)
     from regcli.domain.aliasing import add_aliases
 
     names = [Alias.parse(alias) for alias in aliases]
@@ -59,6 +64,7 @@ def remove(
     aliases: Annotated[list[str], typer.Argument(metavar="ALIAS", help="Names to remove")],
     expect: Expect = None,
     reason: Reason = None,
+    sign_key: SignKey = None,
 ) -> None:
     """Remove aliases from a version, or from whichever version of a collection has them
 
@@ -67,6 +73,7 @@ def remove(
         regcli alias rm model/zoo staging
     """
     session = session_of(ctx)
+    choose_key(session, sign_key)
     from regcli.domain.aliasing import remove_aliases
 
     _emit(session, remove_aliases(session.context, reference, aliases, expect=expect, reason=reason))

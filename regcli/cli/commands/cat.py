@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
 app = typer.Typer()
 
@@ -16,6 +17,7 @@ def cat(
     ctx: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="The version")],
     path: Annotated[str, typer.Argument(metavar="ENTRY", help="The file in it")],
+    unsigned: AllowUnsigned = False,
 ) -> None:
     """Print one file of a version
 
@@ -25,6 +27,7 @@ def cat(
         regcli cat zoo:latest labels.csv | head
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     from regcli.domain.files import read_file
 
     chunks = read_file(session.context, reference, path)

@@ -9,6 +9,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count
 from regcli.cli.progress import progress
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
 app = typer.Typer()
 
@@ -26,6 +27,7 @@ def checkout(
         Literal["auto", "copy", "reflink", "hardlink", "symlink"],
         typer.Option("--link-mode", metavar="auto|copy|reflink|hardlink|symlink", help="How files are made"),
     ] = "auto",
+    unsigned: AllowUnsigned = False,
 ) -> None:
     """Make a directory exactly one version
 
@@ -37,6 +39,7 @@ def checkout(
         regcli checkout model/zoo:production serve/model --force
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     from regcli.cli.logging import steps
     from regcli.domain.caches import stat_cache
     from regcli.domain.download import DownloadOptions

@@ -9,6 +9,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count, human_size
 from regcli.cli.progress import progress
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 from regcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def download(
     depfile: Annotated[
         str | None, typer.Option("--depfile", metavar="FILE", help="With --stamp: write rules for Make that name the files")
     ] = None,
+    unsigned: AllowUnsigned = False,
 ) -> None:
     """Bring a version's files into a directory
 
@@ -65,6 +67,7 @@ def download(
         regcli download zoo:latest -o data/zoo --stamp data/zoo.stamp -q
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     if depfile is not None and stamp is None:
         raise UsageError("--depfile needs --stamp", hint="its rules say that the files are made with the stamp")
     from regcli.cli.logging import steps

@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Size, table
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
 app = typer.Typer()
 
@@ -19,6 +20,7 @@ def files(
     pattern: Annotated[
         str | None, typer.Argument(metavar="PATTERN", help="A gitignore pattern, such as '*.csv' or 'images/'")
     ] = None,
+    unsigned: AllowUnsigned = False,
 ) -> None:
     """List the files of a version
 
@@ -27,6 +29,7 @@ def files(
         regcli files zoo:v2 '*.csv'
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     from regcli.domain.files import entry_document, list_files
 
     version, entries = list_files(session.context, reference, pattern)

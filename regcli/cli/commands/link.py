@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.signing import Expires, SignKey, choose_key
 from regcli.model import Alias
 
 app = typer.Typer()
@@ -21,6 +22,8 @@ def link(
         list[str] | None, typer.Option("--alias", "-a", metavar="ALIAS", help="An alias for it there (repeatable)")
     ] = None,
     reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    sign_key: SignKey = None,
+    expires: Expires = None,
 ) -> None:
     """Publish a version in a registry
 
@@ -32,6 +35,7 @@ def link(
         regcli link zoo:v3 "wandb-registry-Golden Datasets/raw_images" -a production-us -a production-eu
     """
     session = session_of(ctx)
+    choose_key(session, sign_key, expires)
     from regcli.domain.documents import version_document
     from regcli.domain.linking import link_version
 

@@ -9,6 +9,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Size, human_count, table
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 from regcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def lock(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if an alias has moved")] = False,
     update: Annotated[bool, typer.Option("--update", help="Pin anew what the lock has, all of it or each REF")] = False,
+    unsigned: AllowUnsigned = False,
 ) -> int | None:
     """Pin references to versions in regcli.lock
 
@@ -40,6 +42,7 @@ def lock(
         regcli lock --update model/zoo:production
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     if check and (update or references or output is not None):
         raise UsageError("--check checks the whole lock and takes nothing else", hint="see `regcli lock --help`")
     if update and output is not None:

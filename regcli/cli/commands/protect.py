@@ -21,17 +21,22 @@ def protect(
     aliases: Annotated[list[str] | None, typer.Argument(metavar="ALIAS", help="Names to protect")] = None,
     remove: Annotated[bool, typer.Option("--rm", help="Take the names off the list")] = False,
     ls: Annotated[bool, typer.Option("--ls", help="List the protected names")] = False,
+    signed: Annotated[
+        bool, typer.Option("--require-signature", help="Setting, moving and clearing them needs a trusted signer's SSH key")
+    ] = False,
     reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
 ) -> None:
     """List, add or remove a registry's protected aliases
 
     Only admins of the registry may protect names, and only they may then add, move or remove these aliases. Whatever
-    version holds a protected alias cannot be unlinked, deleted or edited by anybody else.
+    version holds a protected alias cannot be unlinked, deleted or edited by anybody else. With --require-signature every
+    change of the alias is signed, and every reader checks it against signers of their own choice: see `regcli help signing`.
 
     Examples:
         regcli protect model production staging
         regcli protect --rm model staging
         regcli protect --ls model
+        regcli protect model production --require-signature
     """
     session = session_of(ctx)
     from regcli.domain import registries, roles
@@ -42,18 +47,28 @@ def protect(
         raise UsageError("no alias given", hint="name the aliases to take off the list")
     if ls and names:
         raise UsageError("--ls takes no aliases")
+    if signed and (remove or not names):
+        raise UsageError("--require-signature needs the aliases to protect", hint="see `regcli protect --help`")
     if not names:
         roles.require(found.state, session.context.user, "view")
         listed = registries.protected_names(found.state)
-        session.emit({"registry": found.name, "aliases": listed}, listed)
+        must = registries.signed_names(found.state)
+        lines = [f"{name}\tsigned" if name in must else name for name in listed]
+        session.emit({"registry": found.name, "aliases": listed, "signed": must}, lines)
         return
     if remove:
         change = registries.unprotect(session.context, found, names, reason=reason)
     else:
-        change = registries.protect(session.context, found, names, reason=reason)
+        change = registries.protect(session.context, found, names, reason=reason, signed=signed)
     if change.commit is None:
         session.note("nothing to change")
     listed = registries.protected_names(change.snapshot.state)
     session.emit(
-        {"registry": found.name, "aliases": listed, "seq": change.seq}, [f"{found.name}\t{Chips(listed, listed).plain()}"]
+        {
+            "registry": found.name,
+            "aliases": listed,
+            "signed": registries.signed_names(change.snapshot.state),
+            "seq": change.seq,
+        },
+        [f"{found.name}\t{Chips(listed, listed).plain()}"],
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
 app = typer.Typer()
 
@@ -18,6 +19,7 @@ def resolve(
     digest: Annotated[bool, typer.Option("--digest", help="Print the digest")] = False,
     source: Annotated[bool, typer.Option("--source", help="Print the reference of the version that was logged")] = False,
     path: Annotated[bool, typer.Option("--path", help="Print the W&B full name, wandb-registry-…")] = False,
+    unsigned: AllowUnsigned = False,
 ) -> None:
     """Print which version a reference means
 
@@ -29,6 +31,7 @@ def resolve(
         regcli resolve model/zoo@xxh128:fe0d6c1a25b6
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     from regcli.domain.resolution import resolution_document, resolution_line
     from regcli.domain.resolving import resolve as find
 

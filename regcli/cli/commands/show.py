@@ -9,13 +9,16 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, Size, When, definitions
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
 app = typer.Typer()
 
 
 @app.command()
 def show(
-    ctx: typer.Context, reference: Annotated[str, typer.Argument(metavar="REF", help="The version; default: the latest")]
+    ctx: typer.Context,
+    reference: Annotated[str, typer.Argument(metavar="REF", help="The version; default: the latest")],
+    unsigned: AllowUnsigned = False,
 ) -> None:
     """Show everything about one version
 
@@ -24,6 +27,7 @@ def show(
         regcli show zoo:v2 --json
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     from regcli.domain.documents import version_document
     from regcli.domain.resolving import resolve
 

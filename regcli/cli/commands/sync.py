@@ -9,6 +9,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.pinning import sync_lock
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
 app = typer.Typer()
 
@@ -27,6 +28,7 @@ def sync(
         ),
     ] = "auto",
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at once")] = None,
+    unsigned: AllowUnsigned = False,
 ) -> None:
     """Bring exactly the versions of regcli.lock
 
@@ -40,5 +42,6 @@ def sync(
         regcli sync --link-mode hardlink
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     done = sync_lock(session, os.getcwd(), frozen=frozen, force=force, link_mode=link_mode, jobs=jobs)
     session.emit({"synced": [{**pin.document(), **item.document()} for pin, item in done]}, [item.path for _, item in done])

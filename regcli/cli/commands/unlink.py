@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.signing import SignKey, choose_key
 
 app = typer.Typer()
 
@@ -16,6 +17,7 @@ def unlink(
     ctx: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="The link to withdraw")],
     reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    sign_key: SignKey = None,
 ) -> None:
     """Withdraw a version from a registry
 
@@ -25,6 +27,7 @@ def unlink(
         regcli unlink model/Zoo_Classifier_Models:v1
     """
     session = session_of(ctx)
+    choose_key(session, sign_key)
     from regcli.domain.linking import unlink as withdraw
     from regcli.domain.resolving import source_of
 

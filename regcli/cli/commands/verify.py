@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count, human_size, table
+from regcli.cli.signing import AllowUnsigned, allow_unsigned
 from regcli.errors import UsageError
 
 app = typer.Typer()
@@ -19,6 +20,7 @@ def verify(
     reference: Annotated[str | None, typer.Argument(metavar="REF", help="A version; without it the whole root")] = None,
     directory: Annotated[str | None, typer.Argument(metavar="DIR", help="Compare this directory with the version")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Content only by presence and size")] = False,
+    unsigned: AllowUnsigned = False,
 ) -> int:
     """Check a root, a version or a directory for damage
 
@@ -31,6 +33,7 @@ def verify(
         regcli verify model/zoo:production artifacts/zoo:v2
     """
     session = session_of(ctx)
+    allow_unsigned(session, unsigned)
     from regcli.domain import verification
 
     if directory is not None:

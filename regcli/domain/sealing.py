@@ -1,0 +1,321 @@
+"""Reading a signed alias: everything that a signature can prove is proven, or the alias is refused (exit 5).
+
+The signer must be on a list that lies outside of the root; the statement must be about exactly this root, collection, alias and
+version; it must not be older than what this user has seen, nor expired. See `regcli help signing`.
+"""
+
+from __future__ import annotations
+
+from regcli.domain import roles
+from regcli.domain.statements import CLEAR, SET, Signed, about, parse_signed, same_alias
+from regcli.errors import IntegrityError, NotFoundError, SignatureRefusedError
+from regcli.model import fold, quote
+from regcli.store.trust import sha256_hex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from regcli.domain.collections import Collection
+    from regcli.domain.context import Context
+    from regcli.domain.resolving import Version
+    from regcli.store.manifest import Entry
+    from regcli.store.proofs import Proofs
+
+    State = dict[str, Any]
+
+# A clock may be wrong by this many seconds before a signature counts as one of the future.
+_CLOCKS_DIFFER = 86400
+_EXPIRES_SOON = 14 * 86400
+
+
+class Seal:
+    """What a signature vouches for: the version's content, file by file.
+
+    Attributes:
+        alias: the reference that was asked for. signer: who signed. statement: all that was signed.
+    """
+
+    __slots__ = ("alias", "signer", "statement")
+
+    def __init__(self, alias: str, statement: dict[str, Any]) -> None:
+        """Take a statement that was proven."""
+        self.alias = alias
+        self.signer: str = statement["signer"]
+        self.statement = statement
+
+
+def needs_check(context: Context, collection: Collection, alias: str) -> bool:
+    """Tell whether an alias has to be signed: the settings say so, or this user has seen it signed before."""
+    if collection.registry is None:
+        return False
+    if roles.is_signed(collection.registry.state, alias):
+        return True
+    place = f"registries/{collection.registry.base.rpartition('/')[2]}"
+    try:
+        return context.trust.witness(context.root.id).requires(place, fold(alias))
+    except SignatureRefusedError:
+        if context.trust.allow_unsigned:
+            return False
+        raise
+
+
+def hold_to_signature(context: Context, version: Version, alias: str, back: int) -> None:
+    """Check the signature of the alias that led to a version, and note on the version what it vouches for.
+
+    Raises:
+        SignatureRefusedError: something is not as it must be, and `--allow-unsigned` was not typed.
+    """
+    what = f"{version.collection.ref}:{alias}"
+    try:
+        if back:
+            raise SignatureRefusedError(
+                f"{quote(f'{what}~{back}')} is not what was signed", hint="name the version that you mean as :vN"
+            )
+        signed = check_alias(context, version.collection, alias, version.index, version.record)
+    except SignatureRefusedError as error:
+        if not context.trust.allow_unsigned:
+            raise
+        context.warnings.append(f"taken without a valid signature: {error.message}")
+        return
+    seal = Seal(what, signed.statement)
+    version.seal = seal
+    context.trust.seals[version.collection.place, version.index] = seal
+
+
+def recall_seal(context: Context, version: Version) -> None:
+    """Hold a version that was found by its number to what was signed, where this process came to it by a signed alias."""
+    seal = context.trust.seals.get((version.collection.place, version.index))
+    if seal is None or seal.statement["root"] != context.root.id:
+        return
+    if _differs(version.record, version.index, seal.statement):
+        raise SignatureRefusedError(f"{version.ref} changed while it was used: it is no longer what was signed")
+    version.seal = seal
+
+
+def _differs(record: dict[str, Any], index: int, statement: dict[str, Any]) -> str | None:
+    for key, value in about(record, index).items():
+        if statement[key] != value:
+            return key
+    return None
+
+
+def check_alias(
+    context: Context,
+    collection: Collection,
+    alias: str,
+    index: int | None,
+    record: dict[str, Any] | None,
+    *,
+    stored: Any = None,
+) -> Signed:
+    """Prove that an alias was set to this version (or cleared, with None) by a trusted signer; remembers what was seen.
+
+    Args:
+        context: who asks, and where.
+        collection: with its registry.
+        alias: which one.
+        index, record: the version that it leads to.
+        stored: a statement of the log to prove instead of the newest; then only who signed and what counts, not when.
+
+    Raises:
+        SignatureRefusedError: says what is wrong.
+    """
+    what = f"alias {quote(alias)} of {quote(collection.ref)}"
+    old = stored is not None
+    value = stored if old else collection.state.get("signed", {}).get(fold(alias))
+    if value is None:
+        raise SignatureRefusedError(
+            f"{what} must be signed, and is not", hint="whoever may sign it sets it again with `regcli alias add`"
+        )
+    signed = parse_signed(value, what)
+    _check_subject(context, collection, alias, signed, what, index, record)
+    registry = collection.registry
+    if registry is None:
+        raise SignatureRefusedError(f"{what} is not in a registry")
+    if old:
+        _check_signer(context, signed, what, None)
+        return signed
+    _check_time(context, signed, what, collection, alias)
+    if signed.statement["settings_seq"] > registry.snapshot.seq:
+        raise SignatureRefusedError(
+            f"the settings of registry {quote(registry.name)} went back behind what {what} was signed under",
+            hint="restore the root from a newer copy",
+        )
+    witness = context.trust.witness(context.root.id)
+    known = witness.mark(collection.place, fold(alias))
+    _check_counter(signed, known, what)
+    proof = _check_signer(context, signed, what, known)
+    mark = {"counter": signed.counter, "sha256": signed.sha256, "action": signed.statement["action"], "proof": proof}
+    place = f"registries/{registry.base.rpartition('/')[2]}"
+    witness.remember(context, place, collection.place, fold(alias), mark)
+    return signed
+
+
+def _check_subject(
+    context: Context,
+    collection: Collection,
+    alias: str,
+    signed: Signed,
+    what: str,
+    index: int | None,
+    record: dict[str, Any] | None,
+) -> None:
+    statement = signed.statement
+    named = statement["collection"]
+    if statement["root"] != context.root.id:
+        raise SignatureRefusedError(f"the signature of {what} was made for another root")
+    if named["place"] != collection.place or named["id"] != collection.state["id"] or not same_alias(statement, alias):
+        raise SignatureRefusedError(f"the signature of {what} was made for another alias or collection")
+    if fold(named["name"]) != fold(collection.ref):
+        raise SignatureRefusedError(
+            f"{what} was signed when the collection was called {quote(named['name'])}",
+            hint="whoever may sign it sets it again with `regcli alias add`",
+        )
+    if record is None or index is None:
+        if statement["action"] != CLEAR:
+            raise SignatureRefusedError(f"{what} is gone, but its last signature sets it")
+        return
+    wrong = "action" if statement["action"] != SET else _differs(record, index, statement)
+    if wrong is not None:
+        raise SignatureRefusedError(
+            f"{what} leads to v{index}, which is not what was signed: {wrong.replace('_', ' ')} differs",
+            hint="somebody wrote to the root by hand; `regcli history` shows who set the alias",
+        )
+
+
+def _check_time(context: Context, signed: Signed, what: str, collection: Collection, alias: str) -> None:
+    from regcli.domain.context import format_time
+
+    statement = signed.statement
+    now = context.clock()
+    # All are RFC 3339 in UTC with the same digits, so that they compare as text.
+    # An alias that is gone stays gone: only what is set can grow stale.
+    if statement["action"] == SET and statement["expires"] <= format_time(now):
+        raise SignatureRefusedError(
+            f"the signature of {what} expired on {statement['expires'][:10]}",
+            hint=f"whoever may sign it sets it again with `regcli alias add {collection.ref}:{alias} {alias}`",
+        )
+    if statement["issued"] > format_time(now + _CLOCKS_DIFFER):
+        raise SignatureRefusedError(f"the signature of {what} is of the future, {statement['issued']}: a clock is wrong")
+    if statement["expires"] <= format_time(now + _EXPIRES_SOON) and statement["action"] == SET:
+        context.warnings.append(f"the signature of {what} expires on {statement['expires'][:10]}")
+
+
+def _check_counter(signed: Signed, known: dict[str, Any] | None, what: str) -> None:
+    if known is None:
+        return
+    if signed.counter < known["counter"]:
+        raise SignatureRefusedError(
+            f"{what} went back: it has statement {signed.counter}, but statement {known['counter']} was seen before",
+            hint="restore the root from a newer copy; `regcli trust forget` accepts an older one on purpose",
+        )
+    if signed.counter == known["counter"] and signed.sha256 != known["sha256"]:
+        raise SignatureRefusedError(f"{what} has two signed statements with number {signed.counter}: its history was forked")
+    if signed.counter == known["counter"] + 1 and signed.statement["previous"] != known["sha256"]:
+        raise SignatureRefusedError(
+            f"the statement of {what} does not follow the one that was seen before: its history was forked"
+        )
+
+
+def _check_signer(context: Context, signed: Signed, what: str, known: dict[str, Any] | None) -> str | None:
+    """Let `ssh-keygen` decide; what it approved once for the same lists is not asked again. Returns a proof of approval."""
+    import os
+
+    from regcli.domain.signers import read_signers_file
+    from regcli.domain.sshkeys import check_signature
+
+    trust = context.trust
+    lists = [(path, data) for path in (trust.signers_path, trust.system_path) if (data := read_signers_file(path)) is not None]
+    if not lists:
+        raise SignatureRefusedError(
+            f"{what} is signed, but you trust no signers yet", hint="`regcli trust add PRINCIPAL KEY.pub` names one"
+        )
+    revoked = trust.revoked_path if trust.revoked_path is not None and os.path.exists(trust.revoked_path) else None
+    proof = _proof_of(signed, [data for _, data in lists], revoked)
+    if proof is not None and known is not None and known.get("proof") == proof:
+        return proof
+    reasons = []
+    for path, _ in lists:
+        reason = check_signature(
+            path or "", signed.statement["signer"], signed.text.encode(), signed.signature.encode(), revoked
+        )
+        if reason is None:
+            return proof
+        reasons.append(reason)
+    raise SignatureRefusedError(
+        f"the signature of {what} by {quote(signed.statement['signer'])} is not valid: {reasons[0]}",
+        hint="`regcli trust ls` shows whose signatures are believed",
+    )
+
+
+def _proof_of(signed: Signed, lists: list[bytes], revoked: str | None) -> str | None:
+    """Return a hash of all that an approval rests on; None where time decides too."""
+    from regcli.store import files
+
+    joined = b"\n".join(lists)
+    lowered = joined.lower()
+    if b"valid-" in lowered or b"cert-authority" in lowered:
+        return None
+    if revoked is not None:
+        try:
+            joined += files.read_document(revoked)
+        except (OSError, IntegrityError):
+            return None
+    parts = (signed.text.encode(), signed.signature.encode(), joined)
+    return sha256_hex(b"".join(len(part).to_bytes(8, "big") + part for part in parts))
+
+
+def check_absence(context: Context, collection: Collection, alias: str) -> None:
+    """Tell an alias that was cleared by a signer from one that was taken away by hand; remembers the clearing.
+
+    Raises:
+        SignatureRefusedError: it was seen set, and no trusted signer cleared it.
+    """
+    if context.trust.allow_unsigned:
+        return
+    known = None
+    try:
+        known = context.trust.witness(context.root.id).mark(collection.place, fold(alias))
+        if known is not None or fold(alias) in collection.state.get("signed", {}):
+            check_alias(context, collection, alias, None, None)
+    except SignatureRefusedError as error:
+        if known is None:
+            # Nobody here has ever seen it set; that it is not there is all there is to say.
+            return
+        raise SignatureRefusedError(
+            f"alias {quote(alias)} of {quote(collection.ref)} is gone without a valid signature: {error.message}",
+            hint=error.hint,
+        ) from None
+
+
+def proofs_of(context: Context, version: Version, entries: list[Entry] | None = None) -> Proofs | None:
+    """Return what each file of a signed version must be, or None for one that nobody vouched for.
+
+    Raises:
+        SignatureRefusedError: the stored content is not what was signed.
+    """
+    if version.seal is None:
+        return None
+    from regcli.domain.manifests import read_manifest
+    from regcli.store.proofs import digest_of, measure, parse_list
+
+    content = context.root.content
+    if entries is None:
+        entries = read_manifest(context, version.record)
+    manifest = content.read(version.record["manifest"])
+    wanted = version.seal.statement["files"]
+    try:
+        data = content.read(wanted["list"])
+    except (NotFoundError, IntegrityError):
+        data = b""
+    if digest_of(data).hex() != wanted["blake3"]:
+        # The list is derived: without it everything is hashed once more.
+        data = measure(content, manifest, entries)
+    proofs = parse_list(data, manifest, entries, version.ref)
+    if proofs is None or digest_of(data).hex() != wanted["blake3"]:
+        raise SignatureRefusedError(
+            f"the content of {version.ref} is not what {quote(version.seal.signer)} signed: BLAKE3 differs",
+            hint="somebody swapped the stored content on purpose; restore the root from a copy you trust",
+        )
+    return proofs
