@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import regcli
-from regcli import Api, Artifact, ArtifactNotLoggedError, CommError
+from regcli import Artifact, ArtifactNotLoggedError, CommError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
