@@ -53,7 +53,7 @@ FRAMES: dict[str, Callable[[], pd.DataFrame]] = {
     "bools": lambda: pd.DataFrame({"b": [True, False]}),
     "nullable": lambda: pd.DataFrame({"i": pd.array([1, None], "Int64"), "b": pd.array([True, None], "boolean")}),
     "times": lambda: pd.DataFrame({"t": pd.to_datetime(["2026-11-30 08:15:00.123456", None])}),
-    "zones": lambda: pd.DataFrame({"t": pd.to_datetime(["2026-11-30 08:15", "2026-06-30"]).tz_localize("UTC")}),
+    "zones": lambda: pd.DataFrame({"t": pd.to_datetime(["2026-11-30 08:15", "2026-06-30 00:00"]).tz_localize("UTC")}),
     "categories": lambda: pd.DataFrame({"c": pd.Categorical(["x", "y", "x"])}),
     "index": lambda: pd.DataFrame({"a": [1, 2]}, index=["r", "s"]),
     "named-index": lambda: pd.DataFrame({"a": [1, 2]}, index=pd.Index([5, 6], name="key")),
