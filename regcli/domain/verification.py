@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from regcli.domain.context import Context
     from regcli.domain.registries import Registry
+    from regcli.domain.resolving import Version
 
 
 class Problem:
@@ -79,6 +80,7 @@ def verify_directory(context: Context, text: str, directory: str) -> Report:
     Raises:
         NotFoundError: no such version or directory.
     """
+    from regcli.domain.sealing import proofs_of
     from regcli.store.compare import compare_directory
 
     version = resolve(context, text)
@@ -90,7 +92,7 @@ def verify_directory(context: Context, text: str, directory: str) -> Report:
     report.versions = 1
     report.files = len(entries)
     report.bytes = sum(entry[2] for entry in entries)
-    problems = compare_directory(context.root.content, entries, path)
+    problems = compare_directory(context.root.content, entries, path, proofs=proofs_of(context, version, entries))
     if any(entry[3] == REFERENCE for entry in entries):
         from regcli.domain.fetching import compare_references
 
@@ -109,7 +111,28 @@ def verify_version(context: Context, text: str, *, quick: bool = False) -> Repor
         quick: only that everything is there with the right size.
     """
     version = resolve(context, text)
-    return verify_records(context, {version.ref: version.record}, quick=quick)
+    report = verify_records(context, {version.ref: version.record}, quick=quick)
+    if version.seal is not None and report.ok:
+        _check_signed_content(context, version)
+    return report
+
+
+def _check_signed_content(context: Context, version: Version) -> None:
+    """Hash the stored content of a signed version with BLAKE3, also with `--quick`: a signature is about the bytes.
+
+    Raises:
+        SignatureRefusedError: naming every file that was swapped for one of the same XXH3-128.
+    """
+    from regcli.domain.sealing import proofs_of
+
+    entries = read_manifest(context, version.record)
+    proofs = proofs_of(context, version, entries)
+    if proofs is None:
+        return
+    names = {entry[1]: entry[0] for entry in entries if not entry[3] & REFERENCE}
+    swapped = proofs.swapped(context.root.content, names)
+    if swapped:
+        raise proofs.refusal([names[digest] for digest in swapped])
 
 
 def verify_records(context: Context, versions: dict[str, dict[str, Any]], *, quick: bool = False) -> Report:
@@ -135,7 +158,9 @@ def _check_content(
         try:
             entries = read_manifest(context, record)
         except RegcliError as error:
-            report.problems.append(Problem("corrupt", record["manifest"], error.message, ref, record["manifest"]))
+            kind = "missing" if isinstance(error, NotFoundError) else "corrupt"
+            words = f"the list of files of {ref} cannot be read: {error.message}"
+            report.problems.append(Problem(kind, record["manifest"], words, ref, record["manifest"]))
             continue
         for name, blob, _, flags, _ in entries:
             if not flags & REFERENCE:
@@ -305,7 +330,11 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
     seq = document.get("seq", 0)
     if seq > snapshot.seq and not os.path.lexists(chain.commit_path(seq)):
         problems.append(
-            Problem("history", chain.log, f"{chain.log} ends at {snapshot.seq}, but commit {seq} existed: it was removed")
+            Problem(
+                "history",
+                chain.commit_path(snapshot.seq + 1),
+                f"{chain.log} ends at {snapshot.seq}, but commit {seq} existed: {chain.commit_path(snapshot.seq + 1)} is missing",
+            )
         )
         return
     # Others may be writing: compare at the very commit that the head is about.
