@@ -110,13 +110,17 @@ def _combine(documented: type[Exception], kind: type[RegcliError]) -> type[Regcl
         return kind
     bases = (documented, kind) if issubclass(documented, RegcliError) else (kind, documented)
     name = documented.__name__ if documented is CommError else kind.__name__
-    body = {"__doc__": kind.__doc__, "__module__": __name__, "__reduce__": reduce, "__str__": text}
+    body = {"__doc__": kind.__doc__, "__module__": __name__, "__reduce__": reduce, "__str__": text, "kind": kind.kind}
     made: type[RegcliError] = type(name, bases, body)
     return made
 
 
 def _rebuild(documented: type[Exception], kind: type[RegcliError], message: str, hint: str | None) -> RegcliError:
-    return _combined(documented, kind)(message, hint=hint)
+    made = _combined(documented, kind)
+    error = made.__new__(made)
+    # Past the constructor of `kind`, which may take other arguments.
+    RegcliError.__init__(error, message, hint=hint)
+    return error
 
 
 def documented(error: RegcliError, kind: type[Exception] | None = None) -> RegcliError:
@@ -124,7 +128,7 @@ def documented(error: RegcliError, kind: type[Exception] | None = None) -> Regcl
     wanted = kind if kind is not None else _documented_class(error)
     if isinstance(error, wanted):
         return error
-    made = _combined(wanted, type(error))(error.message, hint=error.hint)
+    made = _rebuild(wanted, type(error), error.message, error.hint)
     if error.hint:
         made.add_note(f"hint: {error.hint}")
     return made

@@ -16,6 +16,7 @@ from regcli.errors import UsageError
 from regcli.model import LATEST, TypeName, fold, version_index
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from regcli.api.artifact import Artifact
@@ -155,7 +156,7 @@ class Lifecycle(ArtifactBase):
     # Publishing
 
     @translated
-    def link(self, target_path: str, aliases: list[str] | None = None) -> Artifact:
+    def link(self, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
         """Publish the version in a collection of a registry (or of a project) and return the link.
 
         A draft is logged first. The collection is made when it is missing, the registry is not. Linking a link links its

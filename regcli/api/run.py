@@ -163,8 +163,8 @@ class Run:
         artifact_or_path: Artifact | StrPath,
         name: str | None = None,
         type: str | None = None,
-        aliases: list[str] | None = None,
-        tags: list[str] | None = None,
+        aliases: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
     ) -> Artifact:
         """Log an artifact, or files as one, as an output of this run. Returns it, logged.
 
@@ -221,7 +221,7 @@ class Run:
             self._flush()
 
     @translated
-    def link_artifact(self, artifact: Artifact, target_path: str, aliases: list[str] | None = None) -> Artifact:
+    def link_artifact(self, artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
         """Publish an artifact in a collection of a registry and return the link; a draft is logged first.
 
         Args:
@@ -242,7 +242,7 @@ class Run:
         self,
         artifact_or_name: Artifact | str,
         type: str | None = None,
-        aliases: list[str] | None = None,
+        aliases: Sequence[str] | None = None,
         use_as: str | None = None,
     ) -> Artifact:
         """Record an artifact as an input of this run and return it; using it again changes nothing.
@@ -283,7 +283,7 @@ class Run:
         artifact_or_path: Artifact | StrPath,
         name: str | None = None,
         type: str | None = None,
-        aliases: list[str] | None = None,
+        aliases: Sequence[str] | None = None,
         distributed_id: str | None = None,
     ) -> Artifact:
         """Add this process's part of a version that several processes build; `finish_artifact` makes the version.
@@ -316,7 +316,7 @@ class Run:
         artifact_or_path: Artifact | StrPath,
         name: str | None = None,
         type: str | None = None,
-        aliases: list[str] | None = None,
+        aliases: Sequence[str] | None = None,
         distributed_id: str | None = None,
     ) -> Artifact:
         """Make the version of all parts that were added, this one included, as an output of this run.
@@ -560,14 +560,14 @@ def log_artifact(
     artifact_or_path: Artifact | StrPath,
     name: str | None = None,
     type: str | None = None,
-    aliases: list[str] | None = None,
-    tags: list[str] | None = None,
+    aliases: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
 ) -> Artifact:
     """Log an artifact with the active run; see `Run.log_artifact`."""
     return active_run("log_artifact").log_artifact(artifact_or_path, name, type, aliases, tags)
 
 
-def link_artifact(artifact: Artifact, target_path: str, aliases: list[str] | None = None) -> Artifact:
+def link_artifact(artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
     """Publish an artifact with the active run; see `Run.link_artifact`."""
     return active_run("link_artifact").link_artifact(artifact, target_path, aliases)
 
@@ -575,7 +575,7 @@ def link_artifact(artifact: Artifact, target_path: str, aliases: list[str] | Non
 def use_artifact(
     artifact_or_name: Artifact | str,
     type: str | None = None,
-    aliases: list[str] | None = None,
+    aliases: Sequence[str] | None = None,
     use_as: str | None = None,
 ) -> Artifact:
     """Use an artifact in the active run; see `Run.use_artifact`."""

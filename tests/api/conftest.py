@@ -33,7 +33,10 @@ def draft(work: Path) -> Callable[..., regcli.Artifact]:
     """Return a function that makes a draft with files of the given contents."""
 
     def make(
-        name: str = "data", files: dict[str, str] | None = None, type: str = "dataset", **options: object
+        name: str = "data",
+        files: dict[str, str] | None = None,
+        type: str = "dataset",  # noqa: A002 - as the class calls it
+        **options: object,
     ) -> regcli.Artifact:
         artifact = regcli.Artifact(name, type, **options)  # type: ignore[arg-type]
         for path, text in ({"file1.txt": "hello"} if files is None else files).items():

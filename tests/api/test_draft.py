@@ -510,7 +510,7 @@ def test_ttl_of_a_draft(draft: Callable[..., Artifact]) -> None:
             artifact.ttl = wrong
     with pytest.raises(TypeError):
         artifact.ttl = 5  # type: ignore[assignment]
-    artifact.ttl = ArtifactTTL.INHERIT  # type: ignore[assignment]
+    artifact.ttl = ArtifactTTL.INHERIT
     with pytest.raises(ArtifactNotLoggedError):
         _ = artifact.ttl
 
@@ -558,4 +558,4 @@ def test_public_names_are_there() -> None:
     for name in regcli.__all__:
         assert hasattr(regcli, name), name
     with pytest.raises(AttributeError):
-        regcli.nothing  # type: ignore[attr-defined]  # noqa: B018
+        regcli.nothing  # noqa: B018

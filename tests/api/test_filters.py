@@ -97,6 +97,6 @@ def test_orders() -> None:
     assert parse_order(None, keys, "x") is None
     assert parse_order("name", keys, "x") == parse_order("+name", keys, "x") == ("name", False)
     assert parse_order("-createdAt", keys, "x") == ("created_at", True)
-    rows = [({"name": "b"}, 1), ({"name": None}, 2), ({"name": "a"}, 3)]
+    rows: list[tuple[dict[str, Any], int]] = [({"name": "b"}, 1), ({"name": None}, 2), ({"name": "a"}, 3)]
     assert [thing for _, thing in sort_rows(rows, ("name", False))] == [3, 1, 2]
     assert [thing for _, thing in sort_rows(rows, ("name", True))] == [1, 3, 2]

@@ -45,7 +45,8 @@ def test_what_a_logged_artifact_says_of_itself(logged: Logged) -> None:
     assert artifact.history_step is None
     assert artifact.wait() is artifact
     assert artifact.json_encode() == {
-        "_type": "artifactVersion", "_version": "v0", "id": artifact.id, "version": "v0", "sequenceName": "data", "usedAs": None,
+        "_type": "artifactVersion", "_version": "v0", "id": artifact.id, "version": "v0", "sequenceName": "data",
+        "usedAs": None,
     }  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def test_edits_are_stored_by_save(logged: Logged) -> None:
     assert (after.aliases, after.ttl, after.name) == (["latest", "best"], timedelta(days=3), "data:best")
     after.aliases.remove("best")
     after.tags = []
-    after.ttl = ArtifactTTL.INHERIT  # type: ignore[assignment]
+    after.ttl = ArtifactTTL.INHERIT
     after.save()
     last = Api().artifact("data")
     assert (last.aliases, last.tags, last.ttl) == (["latest"], [], None)
@@ -208,7 +209,7 @@ def test_an_alias_moves(logged: Logged) -> None:
 @pytest.mark.parametrize("tag", ["a.b", " a", "a ", "a\tb", "", "a\n", "x" * 129])
 def test_tags_that_are_not_allowed(tag: str, logged: Logged) -> None:
     artifact = logged()
-    with pytest.raises(ValueError, match="tags must only contain|longer|empty"):
+    with pytest.raises(ValueError, match=r"tags must only contain|longer|empty"):
         artifact.tags = ["good", tag]
     assert artifact.tags == []
 

@@ -60,7 +60,7 @@ def test_a_run_by_hand() -> None:
     run.finish()
     assert (run.state, regcli.run) == ("finished", None)
     for call in (lambda: run.log({"a": 1}), lambda: regcli.log({"a": 1}), lambda: run.log_artifact(Artifact("a", "b"))):
-        with pytest.raises(ValueError, match="is finished|call init"):
+        with pytest.raises(ValueError, match=r"is finished|call init"):
             call()
 
 
