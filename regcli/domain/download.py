@@ -123,6 +123,7 @@ def _place(
     options: DownloadOptions,
     approve: Callable[[list[tuple[str, str, bool]]], None] | None = None,
 ) -> None:
+    from regcli.domain.sealing import proofs_of
     from regcli.store.materialize import materialize
 
     references = any(entry[3] == REFERENCE for entry in entries)
@@ -139,6 +140,7 @@ def _place(
         threads=options.threads,
         cache=options.cache,
         progress=options.progress,
+        proofs=proofs_of(context, done.version),
     )
     done.files = result.files
     done.written = result.written

@@ -82,4 +82,25 @@ def read_file(context: Context, text: str, path: str) -> Iterator[bytes]:
         raise NotFoundError(f"{quote(version.ref)} has no file {quote(path)}", hint=hint)
     if entry[3] & REFERENCE:
         raise UsageError(f"{quote(path)} is a reference, whose bytes are kept elsewhere", hint="`regcli download` fetches it")
-    return context.root.content.stream(entry[1])
+    if version.seal is None:
+        return context.root.content.stream(entry[1])
+    return _read_signed(context, version, entries, entry)
+
+
+def _read_signed(context: Context, version: Version, entries: list[Entry], entry: Entry) -> Iterator[bytes]:
+    """Yield the bytes of a file of a signed version; all of them are proven before the first is given away."""
+    from regcli.domain.sealing import proofs_of
+    from regcli.store.proofs import new_hasher
+
+    content = context.root.content
+    proofs = proofs_of(context, version, entries)
+    if proofs is None:
+        return
+    # Once to prove it, once to give it away: a large file does not fit into memory.
+    for is_proven in (False, True):
+        hasher = new_hasher()
+        for chunk in content.stream(entry[1]):
+            hasher.update(chunk)
+            if is_proven:
+                yield chunk
+        proofs.require(entry[1], hasher.digest(), entry[0])

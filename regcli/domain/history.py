@@ -52,6 +52,8 @@ def _action(op: dict[str, Any]) -> str:
     if name == "alias":
         if op["after"] is None:
             return "alias-removed"
+        if op["before"] == op["after"]:
+            return "alias-signed"
         return "alias-added" if op["before"] is None else "alias-moved"
     if name == "edit":
         return f"{op['field']}-changed"

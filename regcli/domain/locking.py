@@ -22,7 +22,7 @@ from regcli.domain.lockfile import (
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import Version, resolve
 from regcli.errors import ConflictError, IntegrityError, NotFoundError, RefusedError, RegcliError, UsageError
-from regcli.model import parse_reference, quote, version_index
+from regcli.model import LATEST, parse_reference, quote, version_index
 from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
@@ -278,12 +278,31 @@ def _refuse_stale(states: list[PinState]) -> None:
 
 def _stage(context: Context, base: str, pin: Pin) -> Staged:
     version = find_pinned(context, pin)
+    _hold_to_signature(context, version, pin)
     entries = read_manifest(context, version.record)
     directory = _target(context, base, pin)
     for entry in entries:
         if ".git" in entry[0].casefold() or "git~1" in entry[0].casefold() or ".regcli" in entry[0].casefold():
             _refuse_guarded(pin, entry[0])
     return Staged(pin, version, entries, directory)
+
+
+def _hold_to_signature(context: Context, version: Version, pin: Pin) -> None:
+    """Where a pin's alias must be signed, demand that a trusted signer once set it to this very version.
+
+    Raises:
+        SignatureRefusedError: nobody did, so that the lock or the root was made up.
+    """
+    selector = parse_reference(pin.reference, context.project).selector
+    registry = version.collection.registry
+    if registry is None or selector.kind != "alias" or selector.text == LATEST:
+        return
+    if not roles.is_signed(registry.state, selector.text) and not context.trust.has_seen(context.root.id):
+        return
+    from regcli.domain.sealing import hold_pin_to_signature, needs_check
+
+    if needs_check(context, version.collection, selector.text):
+        hold_pin_to_signature(context, version, selector.text, selector.back)
 
 
 def _refuse_guarded(pin: Pin, path: str) -> None:

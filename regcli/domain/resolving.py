@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Version:
     """One membership: version `index` of a collection, with its record.
 
-    `record` is the membership's own; tags, metadata, description and TTL of a link are its source's (`shared_record`). `seal` is
-    what a signature vouches for, None where nobody does.
+    `record` is the membership's own; tags, metadata, description and TTL of a link are its source's (`shared_record`). `seal`
+    is what a signature vouches for, None where nobody does.
     """
 
     __slots__ = ("collection", "index", "record", "seal")

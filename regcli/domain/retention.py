@@ -391,6 +391,7 @@ def _sweep(context: Context, survey: Survey, policy: Policy, collected: Collecte
     for address, records in by_manifest(kept).items():
         live.add(address)
         live.update(blob.hex() for blob in blobs_of(context, records[0]))
+    live.update(survey.signed_lists())
     now = context.clock()
     swept = sweep.sweep(content, live, now=now, grace=min(young, sweep.MIN_GRACE), dry_run=policy.dry_run)
     collected.blobs = swept.blobs

@@ -83,6 +83,44 @@ def hold_to_signature(context: Context, version: Version, alias: str, back: int)
     context.trust.seals[version.collection.place, version.index] = seal
 
 
+def hold_pin_to_signature(context: Context, version: Version, alias: str, back: int) -> None:
+    """Check that a trusted signer once set the alias to the version of a pin, which may have been moved since.
+
+    A lock keeps on purpose what an alias meant once: neither age nor a newer statement counts against it.
+
+    Raises:
+        SignatureRefusedError: nobody did, and `--allow-unsigned` was not typed.
+    """
+    try:
+        if back:
+            raise SignatureRefusedError(f"a pin of {alias}~{back} is not what was signed", hint="lock the version as :vN")
+        signed = _find_statement(context, version, alias)
+    except SignatureRefusedError as error:
+        if not context.trust.allow_unsigned:
+            raise
+        context.warnings.append(f"taken without a valid signature: {error.message}")
+        return
+    version.seal = Seal(f"{version.collection.ref}:{alias}", signed.statement)
+
+
+def _find_statement(context: Context, version: Version, alias: str) -> Signed:
+    refusal = SignatureRefusedError(
+        f"alias {quote(alias)} must be signed, and no signed statement sets it to {version.ref}",
+        hint="take what it means now with `regcli lock --update`",
+    )
+    for commit, _ in version.collection.chain.commits():
+        for op in commit["ops"]:
+            if not isinstance(op, dict) or op.get("op") != "alias" or "signature" not in op or op.get("after") != version.index:
+                continue
+            if fold(str(op.get("alias"))) != fold(alias):
+                continue
+            try:
+                return check_alias(context, version.collection, alias, version.index, version.record, stored=op["signature"])
+            except SignatureRefusedError as error:
+                refusal = error
+    raise refusal
+
+
 def recall_seal(context: Context, version: Version) -> None:
     """Hold a version that was found by its number to what was signed, where this process came to it by a signed alias."""
     seal = context.trust.seals.get((version.collection.place, version.index))
@@ -115,7 +153,8 @@ def check_alias(
         context: who asks, and where.
         collection: with its registry.
         alias: which one.
-        index, record: the version that it leads to.
+        index: the version that it leads to, or None.
+        record: of that version, or None.
         stored: a statement of the log to prove instead of the newest; then only who signed and what counts, not when.
 
     Raises:

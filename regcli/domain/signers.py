@@ -172,7 +172,8 @@ def add_signer(
         principal: whose it is.
         key_path: a public key's file.
         namespaces: what it may sign; by default only aliases.
-        valid_after, valid_before: `YYYYMMDD` or `YYYYMMDDHHMM[SS][Z]`, as `ssh-keygen` reads it.
+        valid_after: `YYYYMMDD` or `YYYYMMDDHHMM[SS][Z]`, as `ssh-keygen` reads it; before it nothing is believed.
+        valid_before: likewise, from then on.
 
     Returns:
         The signer, and whether the list changed.

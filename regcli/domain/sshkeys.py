@@ -72,7 +72,7 @@ def _run_check(command: list[str], text: bytes, signature: bytes) -> tuple[int, 
         answer, output = os.pipe()
         opened.extend((answer, output))
         # As `-s` for the file: the pipe's own number, which the child has too.
-        os.set_inheritable(armored, True)
+        os.set_inheritable(armored, True)  # noqa: FBT003 - it takes no keyword
         actions = [
             (os.POSIX_SPAWN_DUP2, message, 0),
             (os.POSIX_SPAWN_DUP2, output, 1),

@@ -112,6 +112,22 @@ class Survey:
             if record["state"] == COMMITTED or artifact in self.linked
         }
 
+    def signed_lists(self) -> set[str]:
+        """Return the blobs with the BLAKE3 lists of signed aliases; without one its version is hashed anew at every read."""
+        from regcli.domain.statements import parse_signed
+        from regcli.errors import SignatureRefusedError
+
+        found = set()
+        for collection in self.collections:
+            for stored in collection.state.get("signed", {}).values():
+                try:
+                    listed = parse_signed(stored, shown_ref(collection)).statement["files"]
+                except SignatureRefusedError:
+                    continue
+                if listed is not None:
+                    found.add(listed["list"])
+        return found
+
 
 def by_manifest(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Group records that have one manifest, so that each is read once."""

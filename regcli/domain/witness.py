@@ -1,7 +1,8 @@
 """What a user has seen of signed aliases: a root that goes back behind it is not believed.
 
 One small file for each root in the user's own state directory, `seen/<hash of the root's id>.json`:
-`{"format":1,"root":…,"required":{place of a registry:[alias]},"aliases":{place of a collection:{alias:{counter,sha256,action,proof}}}}`.
+`{"format":1,"root":…,"required":{place of a registry:[alias]},
+"aliases":{place of a collection:{alias:{counter,sha256,action,proof}}}}`.
 `proof` is a hash of statement, signature and list of signers that `ssh-keygen` has approved once. On the fast path.
 """
 

@@ -9,6 +9,7 @@ from regcli.errors import StorageError
 from regcli.model import quote
 from regcli.store import blobs, files
 from regcli.store.manifest import EXECUTABLE, REFERENCE
+from regcli.store.proofs import hash_blake3
 from regcli.store.statcache import make_key
 from regcli.store.walk import DIRECTORY
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from regcli.store.beneath import Beneath
     from regcli.store.content import Content
     from regcli.store.manifest import Entry
+    from regcli.store.proofs import Proofs
 
     Found = dict[str, os.stat_result]
     Problem = tuple[str, str, str]
@@ -95,11 +97,12 @@ def compare_directory(
     *,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    proofs: Proofs | None = None,
 ) -> list[Problem]:
     """Return every difference between a directory and a version as (kind, path, message), sorted by path.
 
     Kinds: `missing`, `modified`, `extra`. Everything is hashed, whatever a cache says. References are not looked at.
-    `content` tells which links lead to the store's own files.
+    `content` tells which links lead to the store's own files, `proofs` what a signature says the files must be.
     """
     scan = scan_directory(target, avoid=_identity(content.root if content is not None else None))
     problems: list[Problem] = []
@@ -122,7 +125,7 @@ def compare_directory(
         else:
             jobs.append((path, digest, size, is_link))
     problems += [("extra", path, f"{quote(path)} is not in the version") for path in scan.files if path not in known]
-    problems += _hash_all(target, jobs, threads, progress)
+    problems += _hash_all(target, jobs, threads, progress, proofs)
     problems.sort(key=_path_of)
     return problems
 
@@ -142,7 +145,11 @@ def _difference(content: Content | None, path: str, digest: str, size: int, flag
 
 
 def _hash_all(
-    target: str, jobs: list[tuple[str, str, int, bool]], threads: int | None, progress: Callable[[int, int], None] | None
+    target: str,
+    jobs: list[tuple[str, str, int, bool]],
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+    proofs: Proofs | None,
 ) -> list[Problem]:
     from regcli.store.parallel import run_parallel
 
@@ -160,6 +167,7 @@ def _hash_all(
                 descriptor = os.open(path, flags, dir_fd=top)
                 try:
                     found = hash_small(descriptor, size)
+                    is_signed = proofs is None or found != digest or proofs.is_right(digest, hash_blake3(descriptor))
                 finally:
                     os.close(descriptor)
             except OSError as error:
@@ -167,6 +175,8 @@ def _hash_all(
                 continue
             if found != digest:
                 problems.append(("modified", path, f"{quote(path)} has other content"))
+            elif not is_signed:
+                problems.append(("modified", path, f"{quote(path)} is not what was signed: BLAKE3 differs, XXH3-128 does not"))
             done[1] += size
         done[0] += len(part)
         if progress is not None:

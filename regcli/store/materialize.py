@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
-from regcli.errors import IntegrityError, RegcliError, UsageError
+from regcli.errors import IntegrityError, RegcliError, SignatureRefusedError, UsageError
 from regcli.model import quote
-from regcli.store import blobs, files, packs
+from regcli.store import files, packs
 from regcli.store.beneath import Beneath, LinkInTheWayError
 from regcli.store.manifest import EXECUTABLE, REFERENCE, problem_in_paths
 from regcli.store.statcache import KEY, no_section
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from regcli.store.content import Content
     from regcli.store.manifest import Entry
+    from regcli.store.proofs import Proofs
     from regcli.store.statcache import Section, StatCache
     from regcli.store.writing import Wanted
 
@@ -58,6 +59,7 @@ def materialize(
     prune: Callable[[list[Change]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cache: StatCache | None = None,
+    proofs: Proofs | None = None,
 ) -> Materialized:
     """Write the files of a version into a directory, which is made when missing; references are the caller's.
 
@@ -75,12 +77,19 @@ def materialize(
             lost; whatever it raises stops everything.
         progress: called with files and bytes so far.
         cache: answers for files that did not change since they were written or checked.
+        proofs: what a signature says the files must be; then everything is hashed with BLAKE3 too, also what is there.
 
     Raises:
         LinkInTheWayError: a link or file stands where a directory should be, or a directory where a file should be.
         IntegrityError: a blob is missing or damaged; what was written before is whole.
         StorageError: the disk is full, or something cannot be written.
+        SignatureRefusedError: bytes are not what was signed.
     """
+    if proofs is not None and link_mode in ("hardlink", "symlink"):
+        raise SignatureRefusedError(
+            f"the files of {proofs.ref} are signed, and a link to the store could be changed by whoever may write there",
+            hint="leave out --link-mode",
+        )
     if link_mode not in LINK_MODES:
         raise UsageError(f"unknown link mode {quote(link_mode)}", hint=", ".join(LINK_MODES))
     entries = list(entries)
@@ -92,7 +101,7 @@ def materialize(
     _make_target(target)
     groups = group_by_directory(wanted)
     with Beneath(target) as beneath:
-        run = _Run(content, beneath, link_mode=link_mode, progress=progress, cache=cache)
+        run = _Run(content, beneath, link_mode=link_mode, progress=progress, cache=cache, proofs=proofs)
         if prune is not None:
             from regcli.store.compare import prune_directory
 
@@ -138,10 +147,11 @@ class _Run:
         link_mode: str,
         progress: Callable[[int, int], None] | None,
         cache: StatCache | None,
+        proofs: Proofs | None,
     ) -> None:
         self._beneath = beneath
         self._progress = progress
-        self._setup = Setup(content, link_mode, cache, self.report)
+        self._setup = Setup(content, link_mode, cache, self.report, proofs)
         self.section: Section = no_section() if cache is None else cache.section(beneath.path)
         self._tasks: list[Task] = []
         self._writers: list[Writer] = []
@@ -190,6 +200,8 @@ class _Run:
                     value = get(key_of(status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns))
                     if (
                         value is not None
+                        # What is remembered is an XXH3-128, which proves nothing to a signature.
+                        and self._setup.proofs is None
                         and value.hex() == row[1]
                         and size == row[2]
                         and (status.st_mode & 0o100 != 0) == (row[3] == EXECUTABLE)
@@ -219,7 +231,7 @@ class _Run:
             # Unreadable: it will be replaced, which needs no right to read it.
             return False
         try:
-            if blobs.hash_file(opened)[0].hex() != digest:
+            if not self._setup.has_content(opened, digest):
                 return False
             mode = status.st_mode & 0o777
             if (mode & 0o100 != 0) != (flags == EXECUTABLE):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from regcli.errors import IntegrityError, MissingLibraryError, NotFoundError, SignatureRefusedError
 from regcli.model import quote
+from regcli.store.blobs import hash_file
 from regcli.store.manifest import REFERENCE
 from regcli.store.parallel import run_parallel
 
@@ -42,6 +43,14 @@ def digest_of(data: bytes) -> bytes:
     """Return the BLAKE3 of some bytes."""
     hasher = new_hasher()
     hasher.update(data)
+    digest: bytes = hasher.digest()
+    return digest
+
+
+def hash_blake3(descriptor: int) -> bytes:
+    """Return the BLAKE3 of an open file, read from its start."""
+    hasher = new_hasher()
+    hash_file(descriptor, hasher.update)
     digest: bytes = hasher.digest()
     return digest
 

@@ -12,6 +12,7 @@ from regcli.errors import IntegrityError, NotFoundError
 from regcli.model import quote
 from regcli.store import blobs, files, packs
 from regcli.store.manifest import EXECUTABLE
+from regcli.store.proofs import new_hasher
 from regcli.store.statcache import make_key, no_section
 
 TYPE_CHECKING = False
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from regcli.store.beneath import Beneath
     from regcli.store.content import Content
+    from regcli.store.proofs import Proofs
     from regcli.store.statcache import StatCache
 
     Wanted = tuple[str, str, int, int]  # name, digest, size, flags
@@ -93,12 +95,21 @@ class Setup:
         wants_status: a `stat` of each file is wanted, for the cache.
         blobs_section: what the cache knows of large blobs.
         report: called now and then.
+        proofs: what a signature says the files must be, or None.
     """
 
-    __slots__ = ("_number", "_tag", "blobs_section", "content", "link_mode", "report", "shares_files", "wants_status")
+    __slots__ = ("_number", "_tag", "blobs_section", "content", "link_mode", "proofs", "report", "shares_files", "wants_status")
 
-    def __init__(self, content: Content, link_mode: str, cache: StatCache | None, report: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        content: Content,
+        link_mode: str,
+        cache: StatCache | None,
+        report: Callable[[], None],
+        proofs: Proofs | None = None,
+    ) -> None:
         self.content = content
+        self.proofs = proofs
         self.link_mode = link_mode
         self.shares_files = link_mode in ("hardlink", "symlink")
         self.wants_status = cache is not None
@@ -113,6 +124,14 @@ class Setup:
     def temporary(self) -> str:
         """Return a fresh temporary name."""
         return f"{self._tag}-{self._number():x}"
+
+    def has_content(self, descriptor: int, digest: str) -> bool:
+        """Tell whether a file, read from its start, has a digest, and is what was signed."""
+        if self.proofs is None:
+            return blobs.hash_file(descriptor)[0].hex() == digest
+        hasher = new_hasher()
+        found, _ = blobs.hash_file(descriptor, hasher.update)
+        return found.hex() == digest and self.proofs.is_right(digest, hasher.digest())
 
     def is_proven(self, descriptor: int, digest: str) -> bool:
         """Tell whether a large blob has its content: read once, afterwards by its unchanged `stat`.
@@ -243,6 +262,7 @@ class Writer:
 
     def _write_small(self, rows: list[Located], *, direct: bool, done: list[str] | None = None) -> None:
         start = 0
+        proofs = self._setup.proofs
         digest_of = xxhash.xxh3_128_hexdigest
         while start < len(rows):
             identity, first, length, _ = rows[start]
@@ -261,6 +281,8 @@ class Writer:
                     # Damaged or rewritten; there may be another copy.
                     self.leftovers.append((self._place, row))
                     continue
+                if proofs is not None:
+                    proofs.require_bytes(row[1], data, row[0])
                 if done is not None:
                     done.append(row[0])
                 self._write_bytes(row, data, direct=direct)
@@ -348,6 +370,8 @@ class Writer:
             ) from error
         if len(data) != row[2]:
             raise IntegrityError(f"the manifest says that {quote(row[0])} has {row[2]} bytes, but its blob has {len(data)}")
+        if self._setup.proofs is not None:
+            self._setup.proofs.require_bytes(row[1], data, row[0])
         return data
 
     def _prove(self, source: int, digest: str) -> None:
@@ -382,7 +406,9 @@ class Writer:
         try:
             descriptor = os.open(temporary, _CREATE & ~os.O_WRONLY | os.O_RDWR, self._mode(row), dir_fd=self._directory)
             try:
-                if setup.link_mode in ("auto", "reflink") and blobs.clone(source, descriptor):
+                if setup.proofs is not None:
+                    self._copy_signed(setup.proofs, row, source, descriptor)
+                elif setup.link_mode in ("auto", "reflink") and blobs.clone(source, descriptor):
                     self._prove(source, digest)
                 else:
                     found, copied = blobs.copy_hashing(source, descriptor, size, threads=self._threads)
@@ -398,6 +424,18 @@ class Writer:
         except OSError as error:
             raise files.explain(error, f"cannot write {self._path(name)}") from error
         self._done(name, status, row)
+
+    def _copy_signed(self, proofs: Proofs, row: Wanted, source: int, target: int) -> None:
+        """Copy or clone a blob; what is proven is what the target has, since the source may be written to meanwhile."""
+        name, digest, size, _ = row
+        hasher = new_hasher()
+        if self._setup.link_mode in ("auto", "reflink") and blobs.clone(source, target):
+            found, copied = blobs.hash_file(target, hasher.update)
+        else:
+            found, copied = blobs.copy_hashing(source, target, size, update=hasher.update)
+        if found.hex() != digest or copied != size:
+            raise _corrupt(self._setup.content, digest)
+        proofs.require(digest, hasher.digest(), name)
 
 
 def _by_place(row: Located) -> tuple[bytes, int]:
