@@ -92,7 +92,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("lineage", FIND, "Show what a version was made from, and what was made from it"),
     ("history", FIND, "Show who changed what, and when"),
     ("export", FETCH, "Write versions with content, links, aliases and history into one file"),
-    ("import", FETCH, "Take versions in from a file that `export` wrote"),
+    ("import", FETCH, "Take versions in from a bundle, or from MLflow, DVC, W&B or pins"),
     ("init", ORGANIZE, "Make a root"),
     ("registry", ORGANIZE, "Create, list, show, edit and delete registries"),
     ("collection", ORGANIZE, "Create, list, describe, rename and delete collections"),
