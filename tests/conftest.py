@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from regcli.__main__ import main
+from tests.optional import collect_ignore, pytest_terminal_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+# Names that pytest looks for in this module.
+__all__ = ["collect_ignore", "pytest_terminal_summary"]
 DATA = Path(__file__).parent / "data"
 
 

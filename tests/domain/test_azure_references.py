@@ -13,8 +13,8 @@ from obstore.store import AzureStore  # noqa: TID253 - the same
 from regcli.domain.files import entry_document
 from regcli.domain.references import collect_references
 from regcli.errors import MissingReferenceError, ReferenceChangedError, UsageError
-from tests.domain.conftest import find_azurite
 from tests.domain.origins import fetch, log, make_context, tree
+from tests.optional import find_azurite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
