@@ -4,11 +4,12 @@
 # The sub-commands of command $1, into reply.
 _regcli_commands() {
     case $1 in
-        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search compare diff lineage history export import init registry collection member delete undelete gc du tag edit hook mk completion doctor config help' ;;
+        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search compare diff lineage history export import init registry collection member trust delete undelete gc du tag edit hook mk completion doctor config help' ;;
         'alias') reply='add rm ls' ;;
         'registry') reply='create ls show edit rm apply' ;;
         'collection') reply='create ls show edit rm' ;;
         'member') reply='add rm ls' ;;
+        'trust') reply='add ls rm forget' ;;
         'tag') reply='add rm ls' ;;
         'hook') reply='install run' ;;
         'config') reply='show' ;;
@@ -20,25 +21,29 @@ _regcli_commands() {
 _regcli_options() {
     case $1 in
         'log') reply='--name -n --type -t --alias -a --tag --description -d --meta --meta-file --metric --ref --no-checksum --max-objects --at --exclude --input --run --ttl --link --base --remove --link-mode --follow-links --rehash --new-version --dry-run' ;;
-        'link') reply='--alias -a --message -m' ;;
-        'unlink') reply='--message -m' ;;
+        'link') reply='--alias -a --message -m --sign-key --expires' ;;
+        'unlink') reply='--message -m --sign-key' ;;
         'use') reply='--run' ;;
-        'alias add') reply='--expect --message -m' ;;
-        'alias rm') reply='--expect --message -m' ;;
-        'protect') reply='--rm --ls --message -m' ;;
-        'download') reply='--output -o --path-prefix --include --exclude --link-mode --jobs -j --allow-missing-references --stamp --depfile' ;;
-        'checkout') reply='--force -f --allow-missing-references --link-mode' ;;
-        'verify') reply='--quick' ;;
-        'lock') reply='--output -o --check --update' ;;
-        'sync') reply='--frozen --force -f --link-mode --jobs -j' ;;
-        'resolve') reply='--digest --source --path' ;;
+        'alias add') reply='--expect --message -m --sign-key --expires' ;;
+        'alias rm') reply='--expect --message -m --sign-key' ;;
+        'protect') reply='--rm --ls --require-signature --message -m' ;;
+        'download') reply='--output -o --path-prefix --include --exclude --link-mode --jobs -j --allow-missing-references --stamp --depfile --allow-unsigned' ;;
+        'checkout') reply='--force -f --allow-missing-references --link-mode --allow-unsigned' ;;
+        'verify') reply='--quick --allow-unsigned' ;;
+        'lock') reply='--output -o --check --update --allow-unsigned' ;;
+        'sync') reply='--frozen --force -f --link-mode --jobs -j --allow-unsigned' ;;
+        'resolve') reply='--digest --source --path --allow-unsigned' ;;
+        'cat') reply='--allow-unsigned' ;;
         'ls') reply='--sort --limit --all --metric' ;;
+        'show') reply='--allow-unsigned' ;;
+        'files') reply='--allow-unsigned' ;;
         'search') reply='--kind --registry --type -t --tag --alias --where --sort --limit --fail-if-empty' ;;
         'compare') reply='--metric -m --sort --lower --higher --limit --md --csv' ;;
         'diff') reply='--exit-code' ;;
         'lineage') reply='--format --direction --depth' ;;
         'history') reply='--since --user --action' ;;
         'export') reply='--output -o --since' ;;
+        'import') reply='--registry --type -t' ;;
         'init') reply='--entity --personal --ttl --shared --group' ;;
         'registry create') reply='--type --description -d --visibility --ttl --shared --group' ;;
         'registry edit') reply='--description -d --type --visibility --ttl --rename --message -m' ;;
@@ -49,6 +54,7 @@ _regcli_options() {
         'collection rm') reply='--yes -y --delete-aliases --force --message -m' ;;
         'member add') reply='--role -r --message -m' ;;
         'member rm') reply='--message -m' ;;
+        'trust add') reply='--namespaces --valid-after --valid-before' ;;
         'delete') reply='--delete-aliases --force --message -m' ;;
         'undelete') reply='--message -m' ;;
         'gc') reply='--dry-run -n --grace --keep-last --keep-within --max-size --offline' ;;
@@ -88,12 +94,18 @@ _regcli_value() {
         'log --link-mode') reply='words copy hardlink move' ;;
         'link --alias'|'link -a') reply='alias' ;;
         'link --message'|'link -m') reply='nothing' ;;
+        'link --sign-key') reply='file' ;;
+        'link --expires') reply='nothing' ;;
         'unlink --message'|'unlink -m') reply='nothing' ;;
+        'unlink --sign-key') reply='file' ;;
         'use --run') reply='run' ;;
         'alias add --expect') reply='version' ;;
         'alias add --message'|'alias add -m') reply='nothing' ;;
+        'alias add --sign-key') reply='file' ;;
+        'alias add --expires') reply='nothing' ;;
         'alias rm --expect') reply='version' ;;
         'alias rm --message'|'alias rm -m') reply='nothing' ;;
+        'alias rm --sign-key') reply='file' ;;
         'protect --message'|'protect -m') reply='nothing' ;;
         'download --output'|'download -o') reply='dir' ;;
         'download --path-prefix') reply='nothing' ;;
@@ -131,6 +143,8 @@ _regcli_value() {
         'history --action') reply='nothing' ;;
         'export --output'|'export -o') reply='file' ;;
         'export --since') reply='nothing' ;;
+        'import --registry') reply='registry' ;;
+        'import --type'|'import -t') reply='type' ;;
         'init --entity') reply='nothing' ;;
         'init --ttl') reply='nothing' ;;
         'init --group') reply='nothing' ;;
@@ -160,6 +174,9 @@ _regcli_value() {
         'member add --role'|'member add -r') reply='words restricted_viewer viewer member admin' ;;
         'member add --message'|'member add -m') reply='nothing' ;;
         'member rm --message'|'member rm -m') reply='nothing' ;;
+        'trust add --namespaces') reply='nothing' ;;
+        'trust add --valid-after') reply='nothing' ;;
+        'trust add --valid-before') reply='nothing' ;;
         'delete --message'|'delete -m') reply='nothing' ;;
         'undelete --message'|'undelete -m') reply='nothing' ;;
         'gc --grace') reply='nothing' ;;
@@ -224,6 +241,7 @@ _regcli_argument() {
         'history 1') reply='ref' ;;
         'export'' '*) reply='ref' ;;
         'import 1') reply='file' ;;
+        'import 2') reply='dir' ;;
         'init 1') reply='dir' ;;
         'registry create 1') reply='nothing' ;;
         'registry show 1') reply='registry' ;;
@@ -240,6 +258,11 @@ _regcli_argument() {
         'member rm 1') reply='registry' ;;
         'member rm 2') reply='user' ;;
         'member ls 1') reply='registry' ;;
+        'trust add 1') reply='nothing' ;;
+        'trust add 2') reply='file' ;;
+        'trust rm 1') reply='nothing' ;;
+        'trust forget 1') reply='registry' ;;
+        'trust forget 2') reply='alias' ;;
         'delete 1') reply='ref' ;;
         'undelete 1') reply='ref' ;;
         'gc 1') reply='ref' ;;
@@ -317,7 +340,7 @@ _regcli_pass() {
 
 # Offer the names of kind $1 that begin with cur.
 _regcli_names() {
-    local quote typed program=${COMP_WORDS[0]/#\~\//$HOME/} breaks='' i escaped="'\\''"
+    local quote typed program=${COMP_WORDS[0]/#\~\//$HOME/} breaks='' last='' i escaped="'\\''"
     [[ -z $reference ]] || _regcli_pass --of "$reference"
     _regcli_plain "$cur"
     typed=$reply
@@ -346,14 +369,17 @@ _regcli_names() {
         done
     fi
     [[ -z $quote ]] || return 0
-    # Only what follows the last of these is replaced by bash.
+    # Bash replaces only what follows the last of these; `@` itself too.
     for i in : = @; do
         [[ $COMP_WORDBREAKS != *$i* ]] || breaks+=$i
     done
     while [[ -n $breaks && $typed == *[$breaks]* ]]; do
+        last=${typed%%[$breaks]*}
+        last=${typed:${#last}:1}
         typed=${typed#*[$breaks]}
         COMPREPLY=("${COMPREPLY[@]#*[$breaks]}")
     done
+    [[ $last != @ ]] || COMPREPLY=("${COMPREPLY[@]/#/@}")
 }
 
 # Offer what kind $1 stands for.

@@ -32,6 +32,10 @@ KINDS = {
     "PROJECT": "project",
     "[ENTITY/]PROJECT": "project",
     "ENTRY": "entry",
+    "RUN": "run",
+    "TYPE": "type",
+    "USER": "user",
+    "VERSION": "version",
     "PATH": "file",
     "FILE": "file",
     "DIR": "dir",
@@ -101,6 +105,9 @@ def kind_of(param: Any) -> str:
     word = (param.metavar or "").removesuffix("...")
     if choices is None and "|" in word:
         choices = word.split("|")
+    if param.name == "name" and "--name" in param.opts:
+        # An artifact that is logged anew, most likely.
+        return "source"
     if word == "TOPIC":
         choices = [name for name, _ in list_topics()]
     if choices is not None:

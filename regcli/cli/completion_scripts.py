@@ -106,49 +106,94 @@ _regcli_words() {
     done
 }
 
-# A word without its quotes, into reply.
+# A word as the shell would read it, into reply, and the quote that is still open, into quote; nothing is expanded.
 _regcli_plain() {
-    reply=${1//[\\\"\']/}
+    local rest=$1 head
+    reply='' quote=''
+    while [[ -n $rest ]]; do
+        case $quote in
+            \') head=${rest%%\'*} ;;
+            \") head=${rest%%[\"\\]*} ;;
+            *) head=${rest%%[\\\"\']*} ;;
+        esac
+        reply+=$head
+        rest=${rest:${#head}}
+        case ${rest:0:1} in
+            '') ;;
+            \\)
+                if [[ $quote == \" && ${rest:1:1} != [\"\\\$\`] ]]; then
+                    reply+=\\
+                fi
+                reply+=${rest:1:1}
+                rest=${rest:2}
+                ;;
+            *)
+                if [[ -n $quote ]]; then quote=''; else quote=${rest:0:1}; fi
+                rest=${rest:1}
+                ;;
+        esac
+    done
+}
+
+# Pass on option $1 with the value $2 as it was typed.
+_regcli_pass() {
+    local quote
+    _regcli_plain "$2"
+    # `~` alone is expanded: a root is often named by it.
+    [[ $2 == \~/* ]] && reply=$HOME/${reply#\~/}
+    passed+=("$1" "$reply")
 }
 
 # Offer the names of kind $1 that begin with cur.
 _regcli_names() {
-    local quote='' typed=$cur program=${COMP_WORDS[0]/#\~\//$HOME/} i
-    case $cur in
-        [\"\']*) quote=${cur:0:1} typed=${cur:1} ;;
-        *) typed=${cur//\\/} ;;
-    esac
-    if [[ -n $reference ]]; then
-        _regcli_plain "$reference"
-        passed+=(--of "$reply")
-    fi
+    local quote typed program=${COMP_WORDS[0]/#\~\//$HOME/} breaks='' last='' i escaped="'\\''"
+    [[ -z $reference ]] || _regcli_pass --of "$reference"
+    _regcli_plain "$cur"
+    typed=$reply
     IFS=$'\n' read -r -d '' -a COMPREPLY < <("$program" __complete "$1" "$typed" ${passed[@]+"${passed[@]}"} 2>/dev/null)
     ((${#COMPREPLY[@]})) || return 0
     if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == *[/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi
-    [[ -z $quote ]] || return 0
     local IFS=$' \t\n'
-    if [[ ${COMPREPLY[*]} == *[!A-Za-z0-9_./:@~%+,\ -]* || ${COMPREPLY[*]/ /} != "${COMPREPLY[*]}" ]]; then
+    if [[ $quote == \' ]]; then
+        for i in "${!COMPREPLY[@]}"; do
+            COMPREPLY[i]=${COMPREPLY[i]//\'/$escaped}
+        done
+    elif [[ $quote == \" ]]; then
+        for i in "${!COMPREPLY[@]}"; do
+            # Within double quotes nothing keeps `!` from the history.
+            case ${COMPREPLY[i]} in *!*) unset "COMPREPLY[$i]"; continue ;; esac
+            COMPREPLY[i]=${COMPREPLY[i]//\\/\\\\}
+            COMPREPLY[i]=${COMPREPLY[i]//\"/\\\"}
+            COMPREPLY[i]=${COMPREPLY[i]//\$/\\\$}
+            COMPREPLY[i]=${COMPREPLY[i]//\`/\\\`}
+        done
+    elif [[ ${COMPREPLY[*]} == *[!A-Za-z0-9_./:@%+,\ -]* || ${COMPREPLY[*]/ /} != "${COMPREPLY[*]}" ]]; then
         for i in "${!COMPREPLY[@]}"; do
             printf -v "COMPREPLY[$i]" %q "${COMPREPLY[i]}"
         done
     fi
-    # Only what follows the last ':' is replaced by bash.
-    if [[ $COMP_WORDBREAKS == *:* ]]; then
-        while [[ $typed == *:* ]]; do
-            typed=${typed#*:}
-            COMPREPLY=("${COMPREPLY[@]#*:}")
-        done
-    fi
+    [[ -z $quote ]] || return 0
+    # Bash replaces only what follows the last of these; `@` itself too.
+    for i in : = @; do
+        [[ $COMP_WORDBREAKS != *$i* ]] || breaks+=$i
+    done
+    while [[ -n $breaks && $typed == *[$breaks]* ]]; do
+        last=${typed%%[$breaks]*}
+        last=${typed:${#last}:1}
+        typed=${typed#*[$breaks]}
+        COMPREPLY=("${COMPREPLY[@]#*[$breaks]}")
+    done
+    [[ $last != @ ]] || COMPREPLY=("${COMPREPLY[@]/#/@}")
 }
 
 # Offer what kind $1 stands for.
 _regcli_offer() {
     case $1 in
         words\ *) COMPREPLY=($(compgen -W "${1#words }" -- "$cur")) ;;
-        file) compopt -o filenames 2>/dev/null; local IFS=$'\n'; COMPREPLY=($(compgen -f -- "$cur")) ;;
-        dir) compopt -o filenames 2>/dev/null; local IFS=$'\n'; COMPREPLY=($(compgen -d -- "$cur")) ;;
+        file) compopt -o filenames 2>/dev/null; IFS=$'\n' read -r -d '' -a COMPREPLY < <(compgen -f -- "$cur") ;;
+        dir) compopt -o filenames 2>/dev/null; IFS=$'\n' read -r -d '' -a COMPREPLY < <(compgen -d -- "$cur") ;;
         '' | nothing) ;;
         *) _regcli_names "$1" ;;
     esac
@@ -165,12 +210,12 @@ _regcli() {
         if ((options)) && [[ $word == -- ]]; then
             options=0
         elif ((options)) && [[ $word == --*=* ]]; then
-            case ${word%%=*} in @PASSED@) _regcli_plain "$word" && passed+=("$reply") ;; esac
+            case ${word%%=*} in @PASSED@) _regcli_plain "${word#*=}"; passed+=("${word%%=*}" "$reply") ;; esac
         elif ((options)) && [[ $word == -?* ]]; then
             _regcli_value "$command" "$word"
             if [[ -n $reply ]]; then
                 ((++i < last)) || kind=$reply
-                case $word in @PASSED@) ((i < last)) && _regcli_plain "${words[i]}" && passed+=("$word" "$reply") ;; esac
+                case $word in @PASSED@) ((i >= last)) || _regcli_pass "$word" "${words[i]}" ;; esac
             fi
         else
             _regcli_commands "$command"
@@ -247,12 +292,14 @@ _regcli_names() {
     local key value
     for key in @PASSED@; do
         value=${${(Q)opt_args[$key]}:-${regcli_passed[$key]}}
+        [[ $value == \~/* ]] && value=$HOME/${value#\~/}
         [[ -n $value ]] && passed+=($key $value)
     done
     [[ $1 == (alias|entry) && -n ${line[1]} ]] && passed+=(--of ${(Q)line[1]})
     found=(${(f)"$(${(Q)~regcli_program} __complete $1 "${(Q)PREFIX}" $passed 2>/dev/null)"})
-    compadd -S '' -- ${(M)found:#*[/:]}
-    compadd -- ${found:#*[/:]}
+    # In the order given: the newest version comes first.
+    compadd -V regcli -S '' -- ${(M)found:#*[/:]}
+    compadd -V regcli -- ${found:#*[/:]}
 }
 
 @FUNCTIONS@
@@ -434,7 +481,7 @@ function __regcli_complete
                 if test $index = (count $words)
                     set kind $value
                 else if contains -- $word @PASSED@
-                    set -a passed $word $words[(math $index + 1)]
+                    set -a passed $word (string replace -r '^~/' "$HOME/" -- $words[(math $index + 1)])
                 end
             end
         else if contains -- $word (__regcli_commands "$command" | string replace -r '\t.*' '')

@@ -109,17 +109,19 @@ def _resolve(rest: list[str]) -> int | None:
 
 
 def _complete(rest: list[str]) -> int | None:
-    from regcli.cli.complete import candidates, parse
+    from regcli.cli.complete import encode, parse
     from regcli.cli.settings import Options
     from regcli.errors import RegcliError
 
     options = Options()
     try:
         kind, word, of = parse(rest, options)
-        names = candidates(make_context(options, "__complete"), kind, word, of)
+        from regcli.domain.completing import complete
+
+        names = complete(make_context(options, "__complete"), kind, word, of)
     except RegcliError:
         names = []
-    answer("".join(f"{name}\n" for name in names))
+    answer(encode(names, getattr(sys.stdout, "encoding", None) or "utf-8"))
     return 0
 
 

@@ -96,13 +96,13 @@ class Shell:
         self._send(line)
         time.sleep(0.05)
         self._send(TAB)
-        self._settle()
-        shown = self._seen[before:]
+        # A shell takes one key after the other, so this is the line once the TAB was answered.
         self._send(DUMP)
         text = self._read_until(END, 15)
+        shown = self._seen[before:]
         result = text[text.rindex(BEGIN) + len(BEGIN) : text.rindex(END)]
         self._send("\x15")  # clear the line
-        self._settle()
+        self._settle(0.05)
         return result, shown
 
     def close(self) -> None:
