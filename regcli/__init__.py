@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from regcli.api.manifest_entry import ArtifactManifest, ArtifactManifestEntry
+    from regcli.api.media import Audio, Html, Image, Table, Video
     from regcli.api.public import Api
     from regcli.api.registries import Registry
     from regcli.api.run import Run, finish, init, link_artifact, log, log_artifact, use_artifact
@@ -40,11 +41,16 @@ _PUBLIC = {
     "ArtifactStatusError": "errors",
     "ArtifactTTL": "artifact",
     "ArtifactType": "collections",
+    "Audio": "media",
     "CommError": "errors",
     "Error": "errors",
+    "Html": "media",
+    "Image": "media",
     "RegcliError": "errors",
     "Registry": "registries",
     "Run": "run",
+    "Table": "media",
+    "Video": "media",
     "WaitTimeoutError": "errors",
     "finish": "run",
     "init": "run",
@@ -66,11 +72,16 @@ __all__ = [
     "ArtifactStatusError",
     "ArtifactTTL",
     "ArtifactType",
+    "Audio",
     "CommError",
     "Error",
+    "Html",
+    "Image",
     "RegcliError",
     "Registry",
     "Run",
+    "Table",
+    "Video",
     "WaitTimeoutError",
     "__version__",
     "finish",

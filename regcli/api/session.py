@@ -37,6 +37,7 @@ class Session:
             host=surroundings.host_name(),
             wait=surroundings.DEFAULT_WAIT,
             project=project.value if (project := surroundings.find_project(None, variables)) is not None else None,
+            environment=variables,
             trust=Trust(**surroundings.trust_places(variables)),
         )
         self.cache_path = surroundings.user_cache_path(variables)
