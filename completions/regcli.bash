@@ -4,12 +4,13 @@
 # The sub-commands of command $1, into reply.
 _regcli_commands() {
     case $1 in
-        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search compare diff lineage history export import init registry collection member trust delete undelete gc du tag edit hook mk completion doctor config help' ;;
+        '') reply='log link unlink use alias protect download checkout verify lock sync resolve cat ls show files search compare diff lineage history export import init registry collection member trust delete undelete gc du automation tag edit hook mk completion doctor config help' ;;
         'alias') reply='add rm ls' ;;
         'registry') reply='create ls show edit rm apply' ;;
         'collection') reply='create ls show edit rm' ;;
         'member') reply='add rm ls' ;;
         'trust') reply='add ls rm forget' ;;
+        'automation') reply='add ls rm test log deliver' ;;
         'tag') reply='add rm ls' ;;
         'hook') reply='install run' ;;
         'config') reply='show' ;;
@@ -58,6 +59,10 @@ _regcli_options() {
         'delete') reply='--delete-aliases --force --message -m' ;;
         'undelete') reply='--message -m' ;;
         'gc') reply='--dry-run -n --grace --keep-last --keep-within --max-size --offline' ;;
+        'automation add') reply='--on --scope --match --webhook --slack --command --template --token-env --secret-env --message -m' ;;
+        'automation rm') reply='--message -m' ;;
+        'automation log') reply='--limit' ;;
+        'automation deliver') reply='--now --linger' ;;
         'tag add') reply='--message -m' ;;
         'tag rm') reply='--message -m' ;;
         'edit') reply='--description -d --meta --unset --ttl --message -m' ;;
@@ -183,6 +188,19 @@ _regcli_value() {
         'gc --keep-last') reply='nothing' ;;
         'gc --keep-within') reply='nothing' ;;
         'gc --max-size') reply='nothing' ;;
+        'automation add --on') reply='words version-created linked unlinked alias-added alias-removed tag-added tag-removed protection-changed version-deleted metric' ;;
+        'automation add --scope') reply='collection' ;;
+        'automation add --match') reply='nothing' ;;
+        'automation add --webhook') reply='nothing' ;;
+        'automation add --slack') reply='nothing' ;;
+        'automation add --command') reply='nothing' ;;
+        'automation add --template') reply='file' ;;
+        'automation add --token-env') reply='nothing' ;;
+        'automation add --secret-env') reply='nothing' ;;
+        'automation add --message'|'automation add -m') reply='nothing' ;;
+        'automation rm --message'|'automation rm -m') reply='nothing' ;;
+        'automation log --limit') reply='nothing' ;;
+        'automation deliver --linger') reply='nothing' ;;
         'tag add --message'|'tag add -m') reply='nothing' ;;
         'tag rm --message'|'tag rm -m') reply='nothing' ;;
         'edit --description'|'edit -d') reply='nothing' ;;
@@ -267,6 +285,11 @@ _regcli_argument() {
         'undelete 1') reply='ref' ;;
         'gc 1') reply='ref' ;;
         'du 1') reply='ref' ;;
+        'automation add 1') reply='nothing' ;;
+        'automation ls 1') reply='collection' ;;
+        'automation rm 1') reply='nothing' ;;
+        'automation test 1') reply='nothing' ;;
+        'automation log 1') reply='nothing' ;;
         'tag add 1') reply='ref' ;;
         'tag add'' '*) reply='tag' ;;
         'tag rm 1') reply='ref' ;;

@@ -25,9 +25,9 @@ def import_(
     source: Annotated[str, typer.Argument(metavar="FILE", help="A bundle; or mlflow, dvc, wandb or pins, followed by DIR")],
     directory: Annotated[str | None, typer.Argument(metavar="DIR", help="The other tool's directory or SQLite file")] = None,
     registry: Annotated[
-        str | None, typer.Option("--registry", metavar="REGISTRY", help="Publish there; default: model for mlflow, dataset for pins")
+        str | None, typer.Option("--registry", metavar="REGISTRY", help="Publish there (model for mlflow, dataset for pins)")
     ] = None,
-    type_: Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="The type, where the data does not say it")] = None,
+    type_: Annotated[str | None, typer.Option("--type", "-t", metavar="TYPE", help="The type, where nothing says it")] = None,
 ) -> None:
     """Take versions in from a bundle, or from MLflow, DVC, W&B or pins
 
@@ -66,7 +66,8 @@ def _take_bundle(session: Session, path: str) -> None:
         done = import_bundle(session.context, path, progress=steps(update))
     for remark in dict.fromkeys(done.remarks):
         session.note(remark)
-    session.note(f"{human_count(done.versions, 'new version')}, {human_count(done.blobs, 'new blob')}, {human_size(done.bytes)}")
+    blobs = f"{human_count(done.blobs, 'new blob')}, {human_size(done.bytes)}"
+    session.note(f"{human_count(done.versions, 'new version')}, {blobs}")
     session.emit(done.document(), done.collections)
 
 

@@ -183,17 +183,17 @@ def files_below(directory: str) -> list[tuple[str, str]]:
 def relocate(path: str, top: str) -> str:
     """Return where a file or directory is that was recorded by its absolute path, in a tree that may have been moved to `top`.
 
-    It is as recorded, or the longest end of the recorded path that exists below `top`, or the recorded path where none does.
+    The longest end of the recorded path (two names or more) that exists below `top` wins over the recorded path itself: what
+    was pointed at is meant, not where it came from.
     """
     import os
 
-    if os.path.exists(path):
-        return path
     parts = path.replace(os.sep, "/").split("/")
-    for start in range(1, len(parts)):
-        candidate = os.path.join(top, *parts[start:])
-        if os.path.exists(candidate) and ".." not in parts:
-            return candidate
+    if ".." not in parts:
+        for start in range(1, len(parts) - 1):
+            candidate = os.path.join(top, *parts[start:])
+            if os.path.exists(candidate):
+                return candidate
     return path
 
 

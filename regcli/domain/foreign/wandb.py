@@ -146,10 +146,10 @@ def _relocate(path: str, top: str) -> str | None:
     # The run lies in `wandb/offline-run-…`; the staging directory may be beside `wandb`.
     for _ in range(3):
         found = relocate(path, above)
-        if os.path.isfile(found):
+        if found != path and os.path.isfile(found):
             return found
         above = os.path.dirname(above)
-    return None
+    return path if os.path.isfile(path) else None
 
 
 def _keep_metrics(metrics: dict[str, float | int], record: Fields) -> None:
