@@ -387,7 +387,7 @@ class Run:
         self._update(self._facts())
 
     def _facts(self) -> dict[str, Any]:
-        return {"summary": self.summary.as_dict(), "history": {"rows": self._history.rows, "step": self._history.step}}
+        return {"summary": self.summary.as_dict(), "history": self._history.facts()}
 
     def _update(self, fields: dict[str, Any]) -> None:
         runs.update_run(self._derive("run"), self._chain, fields)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from regcli.domain.log import Logged, LogRequest, log_version, merge_tags
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError
 from regcli.model import ArtifactName, quote
+from regcli.store import files
 from regcli.store.chain import Chain
 from regcli.store.layout import encode_name, project_path
 from regcli.store.manifest import decode_manifest, encode_manifest
@@ -16,6 +17,7 @@ from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from regcli.domain.context import Context
@@ -51,7 +53,37 @@ def parts_chain(context: Context, name: str, distributed_id: str) -> Chain:
     """Return the log of the parts of one version in the current project."""
     project = context.project
     owner = project_path(context.root.path, project.entity, project.project)
-    base = f"{owner}/parts/{encode_name(name)}/{encode_name(distributed_id)}"
+    return chain_of(context, f"{owner}/parts/{encode_name(name)}/{encode_name(distributed_id)}")
+
+
+def all_chains(context: Context) -> Iterator[Chain]:
+    """Yield the logs of all parts in the root."""
+    top = f"{context.root.path}/projects"
+    for entity in _names(top):
+        for project in _names(f"{top}/{entity}"):
+            owner = f"{top}/{entity}/{project}/parts"
+            for name in _names(owner):
+                for distributed_id in _names(f"{owner}/{name}"):
+                    yield chain_of(context, f"{owner}/{name}/{distributed_id}")
+
+
+def _names(path: str) -> list[str]:
+    return sorted(name for name in files.scan_names(path) if not name.startswith("."))
+
+
+def open_parts(context: Context, since: str) -> list[dict[str, Any]]:
+    """Return the parts that were added after a time and wait to be finished: what a sweep of content must keep.
+
+    Each has `manifest` and `manifest_sha256`, as a version's record has. Older ones count as abandoned.
+
+    Raises:
+        IntegrityError: a log cannot be read.
+    """
+    return [part for chain in all_chains(context) for part in chain.read().state["parts"] if part["at"] > since]
+
+
+def chain_of(context: Context, base: str) -> Chain:
+    """Return the log of the parts that lies in a directory."""
     return Chain(base, f"{base}/log", context.root.id, reduce_parts, empty_state)
 
 
@@ -83,6 +115,7 @@ def add_part(context: Context, request: LogRequest, distributed_id: str) -> int:
             "aliases": [str(alias) for alias in request.aliases],
             "tags": [str(tag) for tag in request.tags],
             "run": request.run,
+            "at": context.now(),
         }
         batch.publish()
 

@@ -11,13 +11,15 @@ where `gc` is pointed at a registry or its collection by name, and never those w
 from __future__ import annotations
 
 from regcli.domain.collections import DELETED, LINK, SOURCE, Collection, is_live
+from regcli.domain.context import format_time
 from regcli.domain.deletion import delete_operations, dependents
+from regcli.domain.distributed import open_parts
 from regcli.domain.linking import require_unlink_right, unlink_operations
 from regcli.domain.listing import find_place
 from regcli.domain.resolving import Version
 from regcli.domain.settings import root_settings
 from regcli.domain.survey import Survey, blobs_of, by_manifest, parse_time, shown_ref
-from regcli.errors import RefusedError, UsageError
+from regcli.errors import RefusedError, StorageError, UsageError
 from regcli.model import quote, split_reference
 
 TYPE_CHECKING = False
@@ -35,6 +37,8 @@ DAY = 86400.0
 DEFAULT_GRACE = DAY
 # A clock that is behind the newest change by more than this is wrong, and so are all ages.
 CLOCK_SLACK = 60.0
+# Parts of a version that nobody finished for so long are given up.
+_ABANDONED = 14 * DAY
 
 TTL = "ttl"
 KEEP_LAST = "keep-last"
@@ -177,6 +181,8 @@ def collect_garbage(
             hint="stop everything that writes to this root, then run `regcli gc --offline`",
         )
     collected = Collected(dry_run=policy.dry_run)
+    if not policy.dry_run:
+        give_up_reserve(root.path)
     with context.lock("content", exclusive=True):
         with context.lock("settings", exclusive=True):
             say("reading versions")
@@ -190,10 +196,22 @@ def collect_garbage(
             if not policy.dry_run:
                 _delete(context, collected)
         gone = {item.version.record["id"] for item in collected.deleted}
-        _purge(context, survey, scope, policy, collected, now, gone)
-        say("sweeping content")
         # Where locks are taken on trust, an hour protects what somebody may be writing after all.
-        _sweep(context, survey, policy, collected, young=policy.grace if doubt is None else 3600.0)
+        young = policy.grace if doubt is None else 3600.0
+        due = list(_purgeable(survey, scope, policy, collected, now, gone))
+        while due:
+            before = len(due), collected.freed
+            try:
+                _purge(context, survey, policy, collected, due)
+            except StorageError:
+                # On a full disk the commits of many collections may need what the first ones freed.
+                _sweep(context, survey, policy, collected, young=young)
+                if (len(due), collected.freed) == before:
+                    raise
+        say("sweeping content")
+        _sweep(context, survey, policy, collected, young=young)
+        if not policy.dry_run:
+            keep_reserve(root.path)
     return collected
 
 
@@ -339,16 +357,10 @@ def _delete(context: Context, collected: Collected) -> None:
 # What is purged and swept
 
 
-def _purge(
-    context: Context,
-    survey: Survey,
-    scope: list[Collection],
-    policy: Policy,
-    collected: Collected,
-    now: float,
-    gone: set[str],
-) -> None:
-    """Mark versions purged that were deleted longer ago than the grace period."""
+def _purgeable(
+    survey: Survey, scope: list[Collection], policy: Policy, collected: Collected, now: float, gone: set[str]
+) -> Iterator[tuple[Collection, list[int]]]:
+    """Yield the versions of each collection that were deleted longer ago than the grace period."""
     for collection in scope:
         if collection.state["kind"] != SOURCE:
             continue
@@ -364,13 +376,23 @@ def _purge(
                     due.append(index)
                 else:
                     collected.waiting += 1
-        if not due:
-            continue
-        collected.purged.extend(f"{shown_ref(collection)}:v{index}" for index in due)
-        for index in due:
-            survey.sources.pop((collection.snapshot.records.get(index) or {})["id"], None)
+        if due:
+            yield collection, due
+
+
+def _purge(
+    context: Context, survey: Survey, policy: Policy, collected: Collected, due: list[tuple[Collection, list[int]]]
+) -> None:
+    """Mark versions purged, and take them off the list one collection after the other."""
+    while due:
+        collection, indexes = due[0]
         if not policy.dry_run:
-            _commit_purge(context, collection, due)
+            _commit_purge(context, collection, indexes)
+        del due[0]
+        collected.purged.extend(f"{shown_ref(collection)}:v{index}" for index in indexes)
+        # Only now does its content count as dead.
+        for index in indexes:
+            survey.sources.pop((collection.snapshot.records.get(index) or {})["id"], None)
 
 
 def _commit_purge(context: Context, collection: Collection, due: list[int]) -> None:
@@ -393,13 +415,25 @@ def _sweep(context: Context, survey: Survey, policy: Policy, collected: Collecte
         live.update(blob.hex() for blob in blobs_of(context, records[0]))
     live.update(survey.signed_lists())
     now = context.clock()
-    swept = sweep.sweep(content, live, now=now, grace=min(young, sweep.MIN_GRACE), dry_run=policy.dry_run)
-    collected.blobs = swept.blobs
-    collected.kept_young = swept.young
-    collected.kept_packed = swept.kept_bytes
-    collected.litter = swept.litter
+    for part in open_parts(context, format_time(now - _ABANDONED)):
+        live.add(part["manifest"])
+        live.update(blob.hex() for blob in blobs_of(context, {**part, "created_at": part["at"]}))
     # Names in the trash have whole seconds: with no grace at all, what was just moved counts as old.
     moment = now + 1 if policy.grace <= 0 else now
+    grace = min(young, sweep.MIN_GRACE)
+    try:
+        swept = sweep.sweep(content, live, now=now, grace=grace, dry_run=policy.dry_run)
+    except StorageError:
+        # A full disk has no room for the smaller copy of a pack, until what was moved before it is gone.
+        freed = sweep.purge(content, now=moment, older_than=policy.grace)
+        if not freed:
+            raise
+        collected.freed += freed
+        swept = sweep.sweep(content, live, now=now, grace=grace, dry_run=policy.dry_run)
+    collected.blobs += swept.blobs
+    collected.kept_young = swept.young
+    collected.kept_packed = swept.kept_bytes
+    collected.litter += swept.litter
     if policy.dry_run:
         collected.freed = sweep.purge(content, now=moment, older_than=policy.grace, dry_run=True)
         if policy.grace <= 0:
@@ -408,8 +442,8 @@ def _sweep(context: Context, survey: Survey, policy: Policy, collected: Collecte
             collected.trashed = swept.bytes
         return
     collected.litter += litter.remove_log_litter(context.root.path, now=now)
-    collected.freed = sweep.purge(content, now=moment, older_than=policy.grace)
-    collected.trashed = 0 if policy.grace <= 0 else swept.bytes
+    collected.freed += sweep.purge(content, now=moment, older_than=policy.grace)
+    collected.trashed += 0 if policy.grace <= 0 else swept.bytes
 
 
 # Words

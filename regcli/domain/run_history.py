@@ -8,8 +8,9 @@ is left out by readers and cut off by the next writer.
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 
-from regcli.errors import IntegrityError, UsageError
+from regcli.errors import IntegrityError, RegcliError, UsageError
 from regcli.model import quote
 from regcli.store import files, jsontext
 
@@ -39,10 +40,10 @@ class HistoryWriter:
     Attributes:
         step: the step of the last row, or None before the first.
         summary: the last value of every key.
-        rows: how many rows there are.
+        rows: how many rows there are. size: bytes of them.
     """
 
-    __slots__ = ("_clock", "_descriptor", "_flushed_at", "rows", "step", "summary")
+    __slots__ = ("_clock", "_descriptor", "_flushed_at", "_hash", "rows", "size", "step", "summary")
 
     def __init__(self, run_base: str, clock: Callable[[], float]) -> None:
         """Open the history for appending; what earlier processes of the run wrote is kept.
@@ -55,17 +56,19 @@ class HistoryWriter:
         self.step: int | None = None
         self.summary: Row = {}
         self.rows = 0
-        whole = 0
-        for row, end in _scan(path):
+        self.size = 0
+        self._hash = sha256()
+        for row, line in _scan(path):
             self.step = row[STEP]
             self.summary.update(row)
             self.rows += 1
-            whole = end
+            self.size += len(line)
+            self._hash.update(line)
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-            if os.fstat(self._descriptor).st_size > whole:
-                os.ftruncate(self._descriptor, whole)
-            if whole == 0:
+            if os.fstat(self._descriptor).st_size > self.size:
+                os.ftruncate(self._descriptor, self.size)
+            if self.size == 0:
                 files.fsync_directory(run_base)
         except OSError as error:
             raise files.explain(error, f"cannot write {path}") from error
@@ -83,18 +86,23 @@ class HistoryWriter:
         data = jsontext.dumps(row).encode() + b"\n"
         if len(data) > MAX_LINE:
             raise UsageError(f"the metrics of step {step} take {len(data)} bytes, more than {MAX_LINE}")
-        before = os.fstat(self._descriptor).st_size
         try:
             files.write_all(self._descriptor, data)
         except OSError as error:
-            os.ftruncate(self._descriptor, before)
+            os.ftruncate(self._descriptor, self.size)
             raise files.explain(error, "cannot write the metrics of the run") from error
         self.step = step
         self.summary.update(row)
         self.rows += 1
+        self.size += len(data)
+        self._hash.update(data)
         now = self._clock()
         if now - self._flushed_at >= _FLUSH_SECONDS or now < self._flushed_at:
             self.flush()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the run's log records of the history as it is now."""
+        return {"rows": self.rows, "step": self.step, "size": self.size, "sha256": self._hash.hexdigest()}
 
     def flush(self) -> None:
         """Make everything durable.
@@ -125,8 +133,27 @@ def read_history(run_base: str) -> Iterator[Row]:
         yield row
 
 
-def _scan(path: str) -> Iterator[tuple[Row, int]]:
-    """Yield (row, offset after it)."""
+def find_damage(run_base: str, facts: dict[str, Any] | None) -> str | None:
+    """Return what is wrong with a history, compared with what the run's log recorded of it, or None."""
+    path = history_path(run_base)
+    hasher = sha256()
+    left = facts["size"] if facts is not None else 0
+    try:
+        for _, line in _scan(path):
+            if left > 0:
+                hasher.update(line[:left])
+                left -= len(line)
+    except RegcliError as error:
+        return error.message
+    if facts is not None and left > 0:
+        return f"{path} lacks {left} bytes of metrics that were recorded"
+    if facts is not None and hasher.hexdigest() != facts["sha256"]:
+        return f"{path} is not what was recorded: its SHA-256 differs"
+    return None
+
+
+def _scan(path: str) -> Iterator[tuple[Row, bytes]]:
+    """Yield each row with its line."""
     try:
         stream = open(path, "rb")  # noqa: SIM115 - closed below, a missing file is an empty history
     except (FileNotFoundError, NotADirectoryError):
@@ -146,4 +173,4 @@ def _scan(path: str) -> Iterator[tuple[Row, int]]:
                     f"{path} is corrupt at byte {offset - len(line)}: {quote(line[:40].decode('ascii', 'replace'))}"
                 )
             last = row[STEP]
-            yield row, offset
+            yield row, line

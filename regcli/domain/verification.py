@@ -203,6 +203,7 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
             continue
         _check_markers(context, report, snapshot, chain)
         if collection_base is None:
+            _check_run(report, versions, snapshot, chain)
             continue
         state = snapshot.state
         owner = os.path.basename(registry_base) if registry_base else f"{state['entity']}/{state['project']}"
@@ -248,6 +249,22 @@ def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
             for run in sorted(files.scan_names(f"{owner}/runs")):
                 if not run.startswith("."):
                     yield chain_of_run(context, f"{owner}/runs/{run}"), None, None
+    from regcli.domain.distributed import all_chains
+
+    for chain in all_chains(context):
+        yield chain, None, None
+
+
+def _check_run(report: Report, versions: dict[str, dict[str, Any]], snapshot: Any, chain: Chain) -> None:
+    """Check the metrics of a run against what its log says of them, and take note of parts whose content must be there."""
+    from regcli.domain.run_history import find_damage, history_path
+
+    if "history" in snapshot.state:
+        message = find_damage(chain.base, snapshot.state["history"])
+        if message is not None:
+            report.problems.append(Problem("history", history_path(chain.base), message))
+    for number, part in enumerate(snapshot.state.get("parts", ())):
+        versions[f"part {number} of {snapshot.state['name']}"] = part
 
 
 def _readable_registry(settings: Chain) -> Registry | None:

@@ -433,3 +433,39 @@ def test_history_lines_are_json(root: Path) -> None:
     rows = (Path(run._chain.base) / "metrics.jsonl").read_text(encoding="ascii").splitlines()
     assert json.loads(rows[0])["é"] == "日本"
     assert os.stat(Path(run._chain.base) / "metrics.jsonl").st_size == len(rows[0]) + 1
+
+
+# What verify and gc know of them
+
+
+def test_damaged_metrics_are_found_by_verify(root: Path, invoke: Callable[..., Any]) -> None:
+    with regcli.init(id="damaged") as run:
+        run.log({"a": 1})
+        run.log({"a": 2})
+    path = Path(run._chain.base) / "metrics.jsonl"
+    whole = path.read_bytes()
+    for damaged in (whole.replace(b'"a":1', b'"a":7'), whole[: whole.index(b"\n") + 1], b"garbage\n" + whole, b""):
+        path.write_bytes(damaged)
+        problems = invoke("verify", "--json").json["problems"]
+        assert [(problem["kind"], problem["path"]) for problem in problems] == [("history", str(path))], damaged
+    path.unlink()
+    assert invoke("verify").code == 1
+    path.write_bytes(whole + b'{"_step":2,')
+    assert invoke("verify").code == 0
+
+
+def test_parts_that_wait_are_kept_and_verified(draft: Draft, root: Path, invoke: Callable[..., Any]) -> None:
+    with regcli.init() as run:
+        run.upsert_artifact(draft(files={"a": "waiting"}), distributed_id="d")
+        invoke("gc", "--grace", "0").ok()
+        assert invoke("verify").code == 0
+        made = run.finish_artifact(draft(files={"b": "last"}), distributed_id="d")
+        made.download("out")
+    assert Path("out/a").read_text() == "waiting"
+
+
+def test_the_history_of_a_run_names_its_events(invoke: Callable[..., Any], draft: Draft) -> None:
+    with regcli.init(name="told") as run:
+        run.log_artifact(draft())
+    events = invoke("history", "--json").ok().json["events"]
+    assert {"version-created"} <= {event["action"] for event in events}
