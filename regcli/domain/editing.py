@@ -47,8 +47,10 @@ def require_unprotected(context: Context, artifact_id: str, ref: str, what: str)
         protected = link.protected_aliases()
         registry = link.collection.registry
         if protected and registry is not None and not roles.allows(registry.state, context.user, "delete-protected"):
+            seen = roles.allows(registry.state, context.user, "view")
+            holder = f"alias {quote(protected[0])} of {quote(link.ref)}" if seen else "an alias that you may not see"
             raise ProtectedError(
-                f"{quote(ref)} is protected by alias {quote(protected[0])} of {quote(link.ref)} and cannot be {what}",
+                f"{quote(ref)} is protected by {holder} and cannot be {what}",
                 hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",
             )
 

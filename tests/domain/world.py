@@ -62,11 +62,12 @@ class World:
     def log(self, name: str = "zoo", content: bytes | str | None = None, *, user: str = "alice", **fields: Any) -> Logged:
         """Log one file, with new content unless it is given; `fields` are the request's."""
         self._files += 1
-        file = self.path / f"file-{self._files}"
+        file = self.path / f"files-{self._files}" / "data.bin"
+        file.parent.mkdir(exist_ok=True)
         data = content if content is not None else f"content {self._files}"
         file.write_bytes(data if isinstance(data, bytes) else data.encode())
         request = LogRequest(name, TypeName.parse(fields.pop("type", "model")))
-        request.sources = [Source(str(file), "data.bin")]
+        request.sources = [Source(str(file))]
         request.aliases = [Alias.parse(alias) for alias in fields.pop("aliases", ())]
         request.tags = [Tag.parse(tag) for tag in fields.pop("tags", ())]
         for field, value in fields.items():
