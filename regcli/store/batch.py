@@ -332,7 +332,7 @@ class Batch:
                 # Hash what is stored, not what the source has become meanwhile.
                 digest, size = blobs.hash_file(owned, update)
             else:
-                digest, size = blobs.copy_hashing(descriptor, owned, before.st_size, update=update)
+                digest, size = blobs.copy_hashing(descriptor, owned, before.st_size, update=update, flush=blobs.Flush(owned))
             if size != before.st_size or not is_unchanged(before, os.fstat(descriptor)):
                 return None
             keep = self._adopt(digest, temporary, owned, size)

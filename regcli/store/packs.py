@@ -9,6 +9,7 @@ import xxhash
 
 from regcli.errors import IntegrityError
 from regcli.store import files
+from regcli.store.blobs import Flush
 from regcli.store.packindex import LOCATION, Index, encode_index, open_index
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ class PackWriter:
         path, final_path: the temporary name, and the one it gets.
     """
 
-    __slots__ = ("_descriptor", "_header", "_parts", "_pending", "final_path", "identity", "path", "rows", "size")
+    __slots__ = ("_descriptor", "_flush", "_header", "_parts", "_pending", "final_path", "identity", "path", "rows", "size")
 
     def __init__(self, directory: str) -> None:
         self.identity = os.urandom(16)
@@ -59,6 +60,7 @@ class PackWriter:
         self._pending = len(self._header)
         self.size = len(self._header)
         self._descriptor = os.open(self.path, files.CREATE & ~os.O_WRONLY | os.O_RDWR, 0o600)
+        self._flush = Flush(self._descriptor)
 
     def add(self, digest: bytes, data: bytes) -> None:
         """Append a blob that the pack does not have."""
@@ -79,6 +81,7 @@ class PackWriter:
         written = os.writev(self._descriptor, parts)
         if written < pending:
             files.write_all(self._descriptor, memoryview(b"".join(parts))[written:])
+        self._flush.follow(self.size)
 
     def read(self, digest: bytes) -> bytes:
         """Return the bytes of a blob that was added."""
