@@ -171,6 +171,7 @@ def collect_garbage(
         RoleError: links of the named registry are due, but the user may not withdraw them. BusyError: others keep writing.
     """
     from regcli.store.locktest import distrust_of_locks
+    from regcli.store.reserve import give_up_reserve, keep_reserve
 
     say = progress or (lambda _: None)
     root = context.root
@@ -198,7 +199,7 @@ def collect_garbage(
         gone = {item.version.record["id"] for item in collected.deleted}
         # Where locks are taken on trust, an hour protects what somebody may be writing after all.
         young = policy.grace if doubt is None else 3600.0
-        due = list(_purgeable(survey, scope, policy, collected, now, gone))
+        due = list(_purgeable(scope, policy, collected, now, gone))
         while due:
             before = len(due), collected.freed
             try:
@@ -358,7 +359,7 @@ def _delete(context: Context, collected: Collected) -> None:
 
 
 def _purgeable(
-    survey: Survey, scope: list[Collection], policy: Policy, collected: Collected, now: float, gone: set[str]
+    scope: list[Collection], policy: Policy, collected: Collected, now: float, gone: set[str]
 ) -> Iterator[tuple[Collection, list[int]]]:
     """Yield the versions of each collection that were deleted longer ago than the grace period."""
     for collection in scope:

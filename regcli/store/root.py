@@ -137,6 +137,8 @@ def create_root(path: str, *, owner: str, created_at: str, entity: str, personal
         return open_root(path), False
     except NotFoundError:
         pass
+    from regcli.store.reserve import keep_reserve
+
     text = (
         f'{_NOTE}format = {FORMAT}\nid = "{files.random_hex(16)}"\nowner = "{owner}"\ncreated_at = "{created_at}"\n'
         f'entity = "{entity}"\npersonal = {"true" if personal else "false"}\n'
@@ -150,4 +152,5 @@ def create_root(path: str, *, owner: str, created_at: str, entity: str, personal
     except OSError as error:
         raise files.explain(error, f"cannot make a root at {path}") from error
     made = files.create_exclusive(f"{path}/{MARKER}", text.encode(), mode=0o444)
+    keep_reserve(path)
     return open_root(path), made

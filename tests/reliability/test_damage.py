@@ -282,7 +282,11 @@ def believe_foreign_heads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("break_it", "kind", "damage"),
-    [(only_size, ".pack", "flip-middle"), (believe_heads, "head.json", "flip-middle"), (believe_foreign_heads, "head.json", "swap")],
+    [
+        (only_size, ".pack", "flip-middle"),
+        (believe_heads, "head.json", "flip-middle"),
+        (believe_foreign_heads, "head.json", "swap"),
+    ],
 )
 def test_what_is_not_checked_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_it: Callable[[pytest.MonkeyPatch], None], kind: str, damage: str
