@@ -68,6 +68,7 @@ _regcli_options() {
         'edit') reply='--description -d --meta --unset --ttl --message -m' ;;
         'hook install') reply='--max-size --quick' ;;
         'hook run') reply='--max-size --quick' ;;
+        'completion') reply='--shell' ;;
         'doctor') reply='--strict' ;;
         'config show') reply='--origin' ;;
         *) reply= ;;
@@ -210,6 +211,7 @@ _regcli_value() {
         'edit --message'|'edit -m') reply='nothing' ;;
         'hook install --max-size') reply='nothing' ;;
         'hook run --max-size') reply='nothing' ;;
+        'completion --shell') reply='words bash zsh fish' ;;
         *)
             case $2 in
                 --root) reply='dir' ;;
@@ -299,7 +301,7 @@ _regcli_argument() {
         'hook install'' '*) reply='words pre-commit pre-push post-checkout post-merge' ;;
         'hook run 1') reply='words pre-commit pre-push post-checkout post-merge verify large-files sync' ;;
         'hook run'' '*) reply='nothing' ;;
-        'completion 1') reply='words bash zsh fish' ;;
+        'completion 1') reply='words bash zsh fish install' ;;
         'help 1') reply='words references' ;;
         *) reply= ;;
     esac

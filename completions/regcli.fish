@@ -4,7 +4,7 @@
 function __regcli_commands
     switch $argv[1]
         case ''
-            printf '%s\t%s\n' 'log' 'Log files as the next version of an artifact' 'link' 'Publish a version in a registry' 'unlink' 'Withdraw a version from a registry' 'use' 'Record that a run uses a version' 'alias' 'Name versions: add, remove and list aliases' 'protect' 'List, add or remove a registry\'s protected aliases' 'download' 'Bring a version\'s files into a directory' 'checkout' 'Make a directory exactly one version' 'verify' 'Check a root, a version or a directory for damage' 'lock' 'Pin references to versions in regcli.lock' 'sync' 'Bring exactly the versions of regcli.lock' 'resolve' 'Print which version a reference means' 'cat' 'Print one file of a version' 'ls' 'List registries, collections or versions' 'show' 'Show everything about one version' 'files' 'List the files of a version' 'search' 'Find registries, collections and versions' 'compare' 'Compare the metrics of a collection\'s versions' 'diff' 'Compare two versions' 'lineage' 'Show what a version was made from, and what was made from it' 'history' 'Show who changed what, and when' 'export' 'Write versions with content, links, aliases and history into one file' 'import' 'Take versions in from a bundle, or from MLflow, DVC, W&B or pins' 'init' 'Make a root' 'registry' 'Create, list, show, edit and delete registries' 'collection' 'Create, list, describe, rename and delete collections' 'member' 'List, add or remove the members of a registry' 'trust' 'Choose whose signatures on protected aliases are believed' 'delete' 'Delete a version' 'undelete' 'Bring a deleted version back' 'gc' 'Free the space of what no version needs' 'du' 'Show what versions cost, alone and shared' 'automation' 'Tell webhooks, Slack or your own commands what happens' 'tag' 'Label versions and collections' 'edit' 'Change a version\'s description, metadata or lifetime' 'hook' 'Install and run git hooks that check locks and large files' 'mk' 'Print rules for Make that fetch, log and promote' 'completion' 'Print the completion script for a shell' 'doctor' 'Show which root is used and why, and what is wrong with it' 'config' 'Show the settings and where they come from' 'help' 'Read the built-in documentation'
+            printf '%s\t%s\n' 'log' 'Log files as the next version of an artifact' 'link' 'Publish a version in a registry' 'unlink' 'Withdraw a version from a registry' 'use' 'Record that a run uses a version' 'alias' 'Name versions: add, remove and list aliases' 'protect' 'List, add or remove a registry\'s protected aliases' 'download' 'Bring a version\'s files into a directory' 'checkout' 'Make a directory exactly one version' 'verify' 'Check a root, a version or a directory for damage' 'lock' 'Pin references to versions in regcli.lock' 'sync' 'Bring exactly the versions of regcli.lock' 'resolve' 'Print which version a reference means' 'cat' 'Print one file of a version' 'ls' 'List registries, collections or versions' 'show' 'Show everything about one version' 'files' 'List the files of a version' 'search' 'Find registries, collections and versions' 'compare' 'Compare the metrics of a collection\'s versions' 'diff' 'Compare two versions' 'lineage' 'Show what a version was made from, and what was made from it' 'history' 'Show who changed what, and when' 'export' 'Write versions with content, links, aliases and history into one file' 'import' 'Take versions in from a bundle, or from MLflow, DVC, W&B or pins' 'init' 'Make a root' 'registry' 'Create, list, show, edit and delete registries' 'collection' 'Create, list, describe, rename and delete collections' 'member' 'List, add or remove the members of a registry' 'trust' 'Choose whose signatures on protected aliases are believed' 'delete' 'Delete a version' 'undelete' 'Bring a deleted version back' 'gc' 'Free the space of what no version needs' 'du' 'Show what versions cost, alone and shared' 'automation' 'Tell webhooks, Slack or your own commands what happens' 'tag' 'Label versions and collections' 'edit' 'Change a version\'s description, metadata or lifetime' 'hook' 'Install and run git hooks that check locks and large files' 'mk' 'Print rules for Make that fetch, log and promote' 'completion' 'Print or install the completion script for a shell' 'doctor' 'Show which root is used and why, and what is wrong with it' 'config' 'Show the settings and where they come from' 'help' 'Read the built-in documentation'
         case 'alias'
             printf '%s\t%s\n' 'add' 'Add aliases to one version, taking each from the version that has it' 'rm' 'Remove aliases from a version, or from whichever version of a collection has them' 'ls' 'List the aliases of a version or a collection'
         case 'registry'
@@ -123,6 +123,8 @@ function __regcli_options
             printf '%s\t%s\n' '--max-size' 'For pre-commit: the largest file (10MiB)' '--quick' 'For pre-push: do not read all content again'
         case 'hook run'
             printf '%s\t%s\n' '--max-size' 'The largest file that may be committed outside the registry' '--quick' 'Do not read all content again, only see that it is there'
+        case 'completion'
+            printf '%s\t%s\n' '--shell' 'With `install`: the shell; default: the one of SHELL'
         case 'doctor'
             printf '%s\t%s\n' '--strict' 'Exit 1 when there is a problem'
         case 'config show'
@@ -398,6 +400,8 @@ function __regcli_value
             echo 'nothing'
         case 'hook run --max-size'
             echo 'nothing'
+        case 'completion --shell'
+            echo 'words bash zsh fish'
         case '*'
             switch $argv[2]
                 case '--root'
@@ -564,7 +568,7 @@ function __regcli_argument
         case 'hook run *'
             echo 'nothing'
         case 'completion 1'
-            echo 'words bash zsh fish'
+            echo 'words bash zsh fish install'
         case 'help 1'
             echo 'words references'
     end

@@ -131,3 +131,26 @@ def wants_color(choice: str, stream: TextIO | None, environment: Mapping[str, st
     if variables.get("TERM") == "dumb":
         return False
     return is_terminal(stream)
+
+
+def login_shell(environment: Mapping[str, str] | None = None) -> str:
+    """Return the name of the user's shell, such as `bash`; empty where nothing says it."""
+    variables = os.environ if environment is None else environment
+    return os.path.basename(variables.get("SHELL", ""))
+
+
+def completion_path(shell: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return where a shell (bash, zsh or fish) looks for a user's completion of regcli without being told.
+
+    zsh looks nowhere in a home directory; its place is the one that others use, which has to be put into `fpath`.
+    """
+    variables = os.environ if environment is None else environment
+    # Shells follow the XDG rules on every system, where regcli's own data follows the system's.
+    named = variables.get("XDG_DATA_HOME", "")
+    data = named if os.path.isabs(named) else os.path.join(os.path.expanduser("~"), ".local", "share")
+    if shell == "bash":
+        own = variables.get("BASH_COMPLETION_USER_DIR", "").partition(":")[0]
+        return os.path.join(own or os.path.join(data, "bash-completion"), "completions", "regcli")
+    if shell == "zsh":
+        return os.path.join(data, "zsh", "site-functions", "_regcli")
+    return os.path.join(data, "fish", "vendor_completions.d", "regcli.fish")

@@ -54,6 +54,12 @@ source COMPLETIONS/regcli.fish
 echo shell-is-"ready"
 """,
 }
+# What loads the script in each of them.
+LOADS = {
+    "bash": "source COMPLETIONS/regcli.bash\n",
+    "zsh": "fpath=(COMPLETIONS $fpath)\n",
+    "fish": "source COMPLETIONS/regcli.fish\n",
+}
 COMMANDS = {
     "bash": ["bash", "--noprofile", "--rcfile", "START", "-i"],
     "zsh": ["zsh", "-f", "-i"],
@@ -69,14 +75,22 @@ def _take_terminal() -> None:
 class Shell:
     """An interactive shell in which the completion script is loaded."""
 
-    def __init__(self, name: str, completions: Path, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, completions: Path, directory: Path, environment: dict[str, str], load: str | None = None
+    ) -> None:
+        """Start the shell; `load` are lines of its own that load the script, else that of `completions` is."""
         self.name = name
         start = directory / f"start.{name}"
-        start.write_text(STARTS[name].replace("COMPLETIONS", str(completions)))
+        text = STARTS[name]
+        if load is not None:
+            first, _, rest = text.partition(LOADS[name])
+            text = f"{first}{load}\n{rest}"
+        start.write_text(text.replace("COMPLETIONS", str(completions)))
         self._controller, terminal = pty.openpty()
         self._seen = ""
         self._process = subprocess.Popen(
-            [word.replace("START", str(start)) for word in COMMANDS[name]],
+            # With --no-config fish would look for no completions of the user's.
+            [word.replace("START", str(start)) for word in COMMANDS[name] if load is None or word != "--no-config"],
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 from regcli.cli.command_tree import read_tree
 from regcli.cli.completion import SCRIPTS
 from tests.cli.shells import COMMANDS, Shell
+from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
     Invoke = Callable[..., Result]
 
-COMPLETIONS = Path(__file__).parent.parent.parent / "completions"
+PROJECT = Path(__file__).parent.parent.parent
+COMPLETIONS = PROJECT / "completions"
+BASH_COMPLETION = "/usr/share/bash-completion/bash_completion"
 SHELLS = list(COMMANDS)
 
 # Stands in for the program: answers `__complete KIND WORD …` from a file of names and notes how it was called.
@@ -74,7 +78,7 @@ COMPLETED = {
 
 def need(shell: str) -> None:
     if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+        pytest.skip(f"NOT TESTED: completion in {shell}, which is not installed")
 
 
 @pytest.fixture
@@ -172,3 +176,95 @@ def test_bash_words_are_whole_around_colons_and_equal_signs() -> None:
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "regcli|show|a:b:|--x=c:d|e=f|:|g|regcli|show|a|"
+
+
+# Installing
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_install_writes_one_file_where_the_shell_looks(shell: str, invoke: Invoke, home: Path) -> None:
+    rc = home / f".{shell}rc"
+    rc.write_text("mine\n")
+    first = invoke("completion", "install", "--shell", shell, "--json").ok().json
+    again = invoke("completion", "install", "--shell", shell, "--json").ok().json
+    assert (first["written"], again["written"]) == (True, False)
+    path = Path(first["path"])
+    assert path.read_text() == (COMPLETIONS / SCRIPTS[shell]).read_text()
+    assert sorted(item for item in home.rglob("*") if item.is_file()) == sorted([rc, path])
+    assert rc.read_text() == "mine\n"
+    # An older script of ours is replaced, anything else is not.
+    path.write_text(path.read_text().replace("log", "gol"))
+    assert invoke("completion", "install", "--shell", shell, "--json").ok().json["written"] is True
+    path.write_text("by hand")
+    assert invoke("completion", "install", "--shell", shell).code == 4
+    assert path.read_text() == "by hand"
+
+
+def test_install_takes_the_shell_of_the_user(invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/usr/bin/zsh")
+    result = invoke("completion", "install").ok()
+    assert result.lines == [f"fpath=({home}/.local/share/zsh/site-functions $fpath)"]
+    assert "~/.zshrc" in result.stderr
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+    assert invoke("completion", "install").code == 2
+    monkeypatch.delenv("SHELL")
+    assert invoke("completion", "install").code == 2
+
+
+def test_install_follows_the_variables_of_the_shells(invoke: Invoke, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(work / "data"))
+    assert invoke("completion", "install", "--shell", "fish", "--json").json["path"].startswith(str(work / "data" / "fish"))
+    monkeypatch.setenv("BASH_COMPLETION_USER_DIR", str(work / "own"))
+    assert invoke("completion", "install", "--shell", "bash", "--json").json["path"] == str(work / "own/completions/regcli")
+
+
+# The whole way: a real root, the real program, the script where it was installed
+
+
+@pytest.fixture
+def real(request: pytest.FixtureRequest, invoke: Invoke, home: Path, work: Path, root: Path) -> Iterator[Shell]:
+    """An interactive shell (indirect parameter) that finds the installed script by itself, and a root with odd names."""
+    name = request.param
+    need(name)
+    if name == "bash" and not os.path.exists(BASH_COMPLETION):
+        pytest.skip("NOT TESTED: completion with the package bash-completion, which is not installed")
+    (work / "a b.txt").write_text("x")
+    invoke("log", "a b.txt", "-n", "zoo", "-t", "dataset", "-a", "raw").ok()
+    invoke("registry", "create", "Zoo Models").ok()
+    invoke("link", "zoo", "Zoo Models/동물원", "-a", "production").ok()
+    invoke("link", "zoo", "model/$(touch pwned)`id`", "-a", "staging").ok()
+    line = invoke("completion", "install", "--shell", name, "--json").ok().json["line"]
+    program = home / "bin" / "regcli"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m regcli "$@"\n')
+    program.chmod(0o755)
+    load = {"bash": f"source {BASH_COMPLETION}", "zsh": line, "fish": ""}[name]
+    environment = {
+        **clean_environment(home, root),
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(PROJECT),
+    }
+    shell = Shell(name, COMPLETIONS, work, environment, load)
+    yield shell
+    shell.close()
+
+
+@pytest.mark.parametrize("real", SHELLS, indirect=True)
+def test_the_installed_script_completes_from_a_real_root(real: Shell, work: Path) -> None:
+    for typed, expected in {
+        "regcli resolve zo": "regcli resolve zoo",
+        "regcli resolve zoo:r": "regcli resolve zoo:raw ",
+        "regcli resolve Zo": "regcli resolve Zoo\\ Models/",
+        "regcli show Zoo\\ Models/동물원:p": "regcli show Zoo\\ Models/동물원:production ",
+        "regcli cat zoo a": "regcli cat zoo a\\ b.txt ",
+        "regcli alias rm zoo:v0 r": "regcli alias rm zoo:v0 raw ",
+        "regcli show local/default/zoo:v": "regcli show local/default/zoo:v0 ",
+    }.items():
+        for attempt in (1, 2, 3):
+            line, shown = real.complete(typed)
+            if line == expected:
+                break
+            assert attempt < 3, f"{typed!r} became {line!r}, not {expected!r}; shown: {shown!r}"
+    line, _ = real.complete("regcli resolve model/\\$\\(touch\\ pwned")
+    real.complete(f"{line}:stag")
+    assert not (work / "pwned").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def make(invoke: Invoke, home: Path, work: Path, root: Path) -> Make:
     """Return a function that writes regcli.mk and a Makefile and runs `make` on it; it returns what Make printed."""
+    if shutil.which("make") is None:
+        pytest.skip("NOT TESTED: the rules for Make, which is not installed")
     (work / "regcli.mk").write_text(invoke("mk").ok().stdout)
     program = home / "regcli"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m regcli "$@"\n')
