@@ -160,11 +160,9 @@ def test_the_examples_about_references_work(tmp_path: Path, work: Path, home: Pa
     environment = {"PATH": f"{program.parent}:/usr/bin:/bin", "HOME": str(home), "REGCLI_ROOT": str(root), "LANG": "C.UTF-8"}
     blocks = topic_blocks("external-data", "sh")
     assert len(blocks) == 2
-    for block in blocks:
-        done = subprocess.run(
-            ["sh", "-eux"], input=block, env=environment, cwd=work, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    script = "\n".join(blocks)
+    done = subprocess.run(["sh", "-eux"], input=script, env=environment, cwd=work, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert tree(work / "fetched") == {"images/aardvark.png": b"pixels", "labels.csv": b"animal,legs\n"}
     assert "extra/labels/zoo.csv" in done.stdout
 
