@@ -570,7 +570,7 @@ function __regcli_argument
         case 'completion 1'
             echo 'words bash zsh fish install'
         case 'help 1'
-            echo 'words references'
+            echo 'words external-data objects references'
     end
 end
 
