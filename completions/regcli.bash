@@ -40,9 +40,9 @@ _regcli_options() {
         'files') reply='--allow-unsigned' ;;
         'search') reply='--kind --registry --type -t --tag --alias --where --sort --limit --fail-if-empty' ;;
         'compare') reply='--metric -m --sort --lower --higher --limit --md --csv' ;;
-        'diff') reply='--exit-code' ;;
+        'diff') reply='--md --exit-code' ;;
         'lineage') reply='--format --direction --depth' ;;
-        'history') reply='--since --user --action' ;;
+        'history') reply='--since --user --action --md' ;;
         'export') reply='--output -o --since' ;;
         'import') reply='--registry --type -t' ;;
         'init') reply='--entity --personal --ttl --shared --group' ;;
@@ -302,7 +302,7 @@ _regcli_argument() {
         'hook run 1') reply='words pre-commit pre-push post-checkout post-merge verify large-files sync' ;;
         'hook run'' '*) reply='nothing' ;;
         'completion 1') reply='words bash zsh fish install' ;;
-        'help 1') reply='words external-data objects references' ;;
+        'help 1') reply='words ci external-data moving objects references retention roles' ;;
         *) reply= ;;
     esac
 }

@@ -68,11 +68,11 @@ function __regcli_options
         case 'compare'
             printf '%s\t%s\n' '--metric' 'Only this metric (repeatable)' '-m' 'Only this metric (repeatable)' '--sort' 'The best first; version or created: the newest first; -METRIC: reversed' '--lower' 'Less is better for this metric (repeatable)' '--higher' 'More is better for this metric (repeatable)' '--limit' 'At most this many; default: 50 on a terminal, else all' '--md' 'Print a Markdown table' '--csv' 'Print comma-separated values, with a header'
         case 'diff'
-            printf '%s\t%s\n' '--exit-code' 'Exit 1 when they differ'
+            printf '%s\t%s\n' '--md' 'Print a Markdown table, for a CI job\'s summary' '--exit-code' 'Exit 1 when they differ'
         case 'lineage'
             printf '%s\t%s\n' '--format' 'How to print it' '--direction' 'What it was made from, what was made from it, or both' '--depth' 'At most so many steps; default: all'
         case 'history'
-            printf '%s\t%s\n' '--since' 'Only later ones: 2026-11-30, or 7d for the last week' '--user' 'Only this user\'s' '--action' 'Only these, such as alias-moved'
+            printf '%s\t%s\n' '--since' 'Only later ones: 2026-11-30, or 7d for the last week' '--user' 'Only this user\'s' '--action' 'Only these, such as alias-moved' '--md' 'Print a Markdown table, for a CI job\'s summary'
         case 'export'
             printf '%s\t%s\n' '--output' 'The bundle to write' '-o' 'The bundle to write' '--since' 'Only what changed since: 2026-11-30, or 7d'
         case 'import'
@@ -570,7 +570,7 @@ function __regcli_argument
         case 'completion 1'
             echo 'words bash zsh fish install'
         case 'help 1'
-            echo 'words external-data objects references'
+            echo 'words ci external-data moving objects references retention roles'
     end
 end
 

@@ -163,6 +163,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     return Table(columns, rows)
 
 
+def markdown_lines(view: Table) -> Iterator[str]:
+    """Yield a table as Markdown, for the summary of a CI job; nothing in a cell can break out of it."""
+    yield f"| {' | '.join(view.columns)} |"
+    yield f"|{' --- |' * len(view.columns)}"
+    for row in view.rows:
+        yield f"| {' | '.join(_markdown_cell(cell) for cell in row)} |"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = plain_cell(cell)
+    for character in "\\`*_[]<>|":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
 def definitions(*pairs: tuple[str, Cell | Sequence[Cell]]) -> Definitions:
     """Return a view of labelled values."""
     return Definitions(pairs)

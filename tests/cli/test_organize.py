@@ -233,3 +233,15 @@ def test_two_commands_at_once_both_succeed(two: Invoke, root: Path, work: Path) 
     ]
     assert [child.wait() for child in children] == [0] * 6
     assert two("show", "model/x:v0", "--json").ok().json["aliases"] == [f"n{number}" for number in range(6)]
+
+
+def test_markdown_for_the_summary_of_a_ci_job(two: Invoke) -> None:
+    two("edit", "a:v1", "--meta", "note=a|b <i>*x*</i> [y](z)").ok()
+    lines = two("diff", "a:v0", "a:v1", "--md").ok().lines
+    assert lines[:2] == ["| Change | What | Before | After |", "| --- | --- | --- | --- |"]
+    assert lines[2].startswith("| changed | f.txt | 1 | 1 |")
+    assert all(line.replace("\\|", "").count("|") == 5 for line in lines)
+    assert "\\<i\\>\\*x\\*" in lines[-1]
+    lines = two("history", "model/x", "--md").ok().lines
+    assert lines[0].startswith("| Seq | When |")
+    assert all(line.replace("\\|", "").count("|") == 9 for line in lines)

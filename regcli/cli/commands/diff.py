@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import table
+from regcli.cli.output import markdown_lines, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,7 @@ def diff(
     ctx: typer.Context,
     first: Annotated[str, typer.Argument(metavar="REF", help="The version before")],
     second: Annotated[str, typer.Argument(metavar="REF", help="The version after")],
+    markdown: Annotated[bool, typer.Option("--md", help="Print a Markdown table, for a CI job's summary")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when they differ")] = False,
 ) -> int:
     """Compare two versions
@@ -45,12 +46,14 @@ def diff(
     Examples:
         regcli diff zoo:v1 zoo:v2
         regcli diff model/zoo:production zoo:latest --exit-code
+        regcli diff zoo:v1 zoo:v2 --md >> "$GITHUB_STEP_SUMMARY"
     """
     session = session_of(ctx)
     from regcli.domain.diffing import diff as compare
 
     found = compare(session.context, first, second)
-    session.emit(found.document(), table(["Change", "What", "Before", "After"], list(_rows(found))))
+    view = table(["Change", "What", "Before", "After"], list(_rows(found)))
+    session.emit(found.document(), markdown_lines(view) if markdown else view)
     if found.is_empty:
         session.note(f"{found.a.ref} and {found.b.ref} are the same")
     return 1 if exit_code and not found.is_empty else 0

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import When, table
+from regcli.cli.output import When, markdown_lines, table
 
 app = typer.Typer()
 
@@ -33,6 +33,7 @@ def history(
     ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this user's")] = None,
     action: Annotated[str | None, typer.Option("--action", metavar="ACTION", help="Only these, such as alias-moved")] = None,
+    markdown: Annotated[bool, typer.Option("--md", help="Print a Markdown table, for a CI job's summary")] = False,
 ) -> None:
     """Show who changed what, and when
 
@@ -42,6 +43,7 @@ def history(
         regcli history model/zoo
         regcli history model/ --action alias-moved --since 30d
         regcli history --json
+        regcli history model/ --since 1d --md
     """
     session = session_of(ctx)
     from regcli.domain.history import history as read
@@ -49,22 +51,18 @@ def history(
 
     moment = parse_since(since, session.context) if since is not None else None
     events = read(session.context, reference, since=moment, user=user, action=action)
-    session.emit(
-        {"events": events},
-        table(
-            ["Seq", "When", "User", "Action", "On", "Before", "After", "Reason"],
-            [
-                (
-                    event["seq"],
-                    When(event["time"]),
-                    event["user"],
-                    event["action"],
-                    event["ref"],
-                    _value(event["before"]),
-                    f"{event['alias']} {_value(event['after'])}".strip() if "alias" in event else _value(event["after"]),
-                    event["reason"] or "",
-                )
-                for event in events
-            ],
-        ),
-    )
+    rows = [
+        (
+            event["seq"],
+            When(event["time"]),
+            event["user"],
+            event["action"],
+            event["ref"],
+            _value(event["before"]),
+            f"{event['alias']} {_value(event['after'])}".strip() if "alias" in event else _value(event["after"]),
+            event["reason"] or "",
+        )
+        for event in events
+    ]
+    view = table(["Seq", "When", "User", "Action", "On", "Before", "After", "Reason"], rows)
+    session.emit({"events": events}, markdown_lines(view) if markdown else view)
