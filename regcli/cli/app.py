@@ -54,6 +54,7 @@ def run(argv: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the one funnel
         code = report(session, argv, error)
     _report_warnings(session)
+    session.start_delivery()
     return code
 
 

@@ -162,6 +162,13 @@ class Session:
         else:
             self._remark(paint("warning:", "warning", color=self.wants_color(sys.stderr)) + " " + escape(text))
 
+    def start_delivery(self) -> None:
+        """Have automations told of what was committed, in a process that nobody waits for."""
+        if self._context is not None and self._context.announced:
+            from regcli.domain.background import start_delivery
+
+            start_delivery(self._context)
+
     def pass_warnings_on(self, known: str = "") -> None:
         """Say what the domain found wrong on its way; what an error already says, `known`, is left out."""
         if self._context is not None:

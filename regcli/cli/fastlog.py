@@ -82,5 +82,8 @@ def log(words: list[str]) -> int | None:
     except BaseException as error:  # noqa: BLE001 - the full program's funnel explains it
         from regcli.cli.app import report
 
-        return report(session, ["log", *words], error)
-    return 0
+        code = report(session, ["log", *words], error)
+    else:
+        code = 0
+    session.start_delivery()
+    return code

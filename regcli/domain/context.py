@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from regcli.domain.trust import Trust
-from regcli.errors import NotFoundError
+from regcli.errors import NotFoundError, OutcomeUnknownError
 from regcli.model import EntityName, ProjectRef, parse_project
 from regcli.store import files
 from regcli.store.chain import Attempts
@@ -60,6 +61,7 @@ class Context:
         clock: seconds since the epoch. sleep: pauses. wait: seconds a busy store is waited for.
         command: the command's name, such as `alias add`, for the history.
         made: place and number of every commit that was made, for whoever has to report a failure after one.
+        announced: ids of the notices for automations that the commits gave rise to.
         environment: the user's variables, for the endpoints of object stores.
         trust: the user's own files about signatures; by default none, so that signed aliases are refused.
     """
@@ -67,6 +69,7 @@ class Context:
     __slots__ = (
         "_project",
         "_root",
+        "announced",
         "clock",
         "command",
         "environment",
@@ -112,6 +115,7 @@ class Context:
         self.trust = Trust() if trust is None else trust
         self.warnings: list[str] = []
         self.made: list[tuple[str, int]] = []
+        self.announced: list[str] = []
         self._project = project
         self._root: Root | None = None
 
@@ -124,6 +128,7 @@ class Context:
         )  # fmt: skip
         other._root = self._root
         other.made = self.made
+        other.announced = self.announced
         return other
 
     @property
@@ -203,7 +208,8 @@ class Context:
                 # "Nothing had to change" is an answer too, and must not rest on what a power cut may still take back.
                 chain.sync()
                 return Change(snapshot, None)
-            commit = chain.append(snapshot, self.envelope(reason=reason, settings_seq=settings_seq, origin=origin), ops)
+            envelope = self.envelope(reason=reason, settings_seq=settings_seq, origin=origin)
+            commit = self._append(chain, snapshot, envelope, ops)
             if commit is not None:
                 self.made.append((chain.place, snapshot.seq))
                 chain.write_head(snapshot)
@@ -213,6 +219,37 @@ class Context:
                     remember(self, ops)
                 return Change(snapshot, commit)
             attempts.lost(chain.base)
+
+    def _append(
+        self, chain: Chain, snapshot: Snapshot, envelope: dict[str, Any], ops: list[Operation]
+    ) -> dict[str, Any] | None:
+        """Publish a commit together with the notices for automations that it gives rise to."""
+        announcement = None
+        # What an import repeats has happened, and was told, in another root.
+        if "origin" not in envelope and self._is_watched():
+            from regcli.domain.outbox import announce
+
+            announcement = announce(self, chain, snapshot, ops)
+        if announcement is None:
+            return chain.append(snapshot, envelope, ops)
+        commit = None
+        try:
+            commit = chain.append(snapshot, {**envelope, "outbox": announcement.entries}, ops)
+        except OutcomeUnknownError:
+            commit = {}
+            raise
+        finally:
+            if commit is None:
+                announcement.withdraw()
+        self.announced.extend(entry["event_id"] for entry in announcement.entries if commit is not None)
+        return commit
+
+    def _is_watched(self) -> bool:
+        """Tell whether there may be automations: two system calls, since mostly there are none."""
+        config = self.trust.config_path
+        return os.path.isdir(f"{self.root.path}/outbox") or (
+            config is not None and os.path.exists(f"{config}/automations.json")
+        )
 
     def lock(self, name: str, *, exclusive: bool = False) -> Held:
         """Return a lock to be held with `with`: `content` against gc, `settings` against changes of protection and roles."""

@@ -95,7 +95,8 @@ def reduce_settings(  # noqa: PLR0912 - one branch per operation
             if op["after"] is None:
                 state["automations"].pop(op["name"], None)
             else:
-                state["automations"][op["name"]] = op["after"]
+                # Whose secrets it may read is for the commit to say, not for the definition.
+                state["automations"][op["name"]] = {**op["after"], "created_by": commit["user"]}
         elif name in ("rename", "redirect"):
             apply_name(state, op)
         elif name == "remove":

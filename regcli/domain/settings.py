@@ -30,7 +30,8 @@ def reduce_root(state: State, records: Records, commit: dict[str, Any]) -> None:
             if op["after"] is None:
                 state["automations"].pop(op["name"], None)
             else:
-                state["automations"][op["name"]] = op["after"]
+                # Whose secrets it may read is for the commit to say, not for the definition.
+                state["automations"][op["name"]] = {**op["after"], "created_by": commit["user"]}
         else:
             raise ValueError(f"unknown operation {name!r}")
 

@@ -24,6 +24,7 @@ class Trust:
 
     Attributes:
         config_path: the directory of the user's own settings; None where there is no such place.
+        state_path: the directory of what the program remembers for the user; None where there is no such place.
         signers_path: the user's list of allowed signers, in the form of `ssh-keygen`; None where there is no such place.
         system_path: the machine's list, which root keeps.
         revoked_path: keys (or a key revocation list) that are believed no more, whatever the lists say.
@@ -36,7 +37,7 @@ class Trust:
 
     __slots__ = (
         "_witness", "allow_unsigned", "config_path", "expires", "revoked_path", "seals", "seen_path", "sign_key",
-        "signers_path", "system_path",
+        "signers_path", "state_path", "system_path",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +50,7 @@ class Trust:
     ) -> None:
         """Name the places; nothing is read."""
         self.config_path = config_path
+        self.state_path = state_path
         self.signers_path = f"{config_path}/allowed_signers" if config_path is not None else None
         self.revoked_path = f"{config_path}/revoked_keys" if config_path is not None else None
         self.system_path = system_path

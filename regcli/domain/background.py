@@ -1,0 +1,40 @@
+"""Starts the delivery of what a command put into the outbox, in a process of its own that nobody waits for."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from regcli.domain.context import Context
+
+# `REGCLI_AUTOMATIONS=manual` leaves delivery to `regcli automation deliver`.
+SWITCH = "REGCLI_AUTOMATIONS"
+MANUAL = "manual"
+LINGER = 10
+
+
+def start_delivery(context: Context) -> bool:
+    """Start a detached process that delivers if the context's commits gave rise to notices; tells whether it did.
+
+    It imports the program from where this process did, never from the current directory, and failing to start it is harmless:
+    the notices stay in the outbox.
+    """
+    if not context.announced or context.environment.get(SWITCH) == MANUAL:
+        return False
+    import subprocess
+
+    words = ["--root", context.root_path, "automation", "deliver", "--linger", str(LINGER)]
+    paths = [path for path in sys.path if path]
+    program = f"import sys; sys.path[:] = {paths!r}; from regcli.__main__ import main; sys.exit(main({words!r}))"
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd="/", start_new_session=True, env=dict(context.environment) or None,
+        )  # fmt: skip
+    except (OSError, ValueError):
+        return False
+    # Nobody will wait for it; told otherwise, the interpreter would warn about a child still running.
+    process.returncode = 0
+    context.announced.clear()
+    return True

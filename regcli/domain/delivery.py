@@ -1,0 +1,472 @@
+"""Delivery: notices of the outbox are sent until the receiver has taken them, or has failed for about a day and a half.
+
+At least once: a notice is done only after its receiver said so, and a process that dies in between leaves it to the next, which
+sends the same `event_id` again. A lock on each notice keeps two deliverers from sending it at the same time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from regcli.domain import outbox
+from regcli.domain.automations import COMMAND, SLACK, Automation, find_automation, own_automations
+from regcli.domain.events import METRIC
+from regcli.errors import RegcliError
+from regcli.store import files, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.domain.outbox import Notice
+    from regcli.domain.webhooks import Outcome
+    from regcli.store.chain import Chain
+
+    Facts = dict[str, Any]
+
+MAX_TRIES = 20
+LONGEST_PAUSE = 6 * 3600.0
+# Variables with this prefix may be read for automations that somebody else defined.
+COMMON_PREFIX = "REGCLI_HOOK_"
+
+
+class _NotOursError(Exception):
+    """The notice needs a secret that only its author's own process may read."""
+
+
+class Report:
+    """What a delivery did: notices delivered, failed in this round, given up, and still waiting for their time."""
+
+    __slots__ = ("cancelled", "delivered", "failed", "waiting")
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.delivered: list[Notice] = []
+        self.failed: list[Notice] = []
+        self.cancelled: list[Notice] = []
+        self.waiting: list[Notice] = []
+
+    def document(self, clock: float) -> dict[str, Any]:
+        """Return the promised JSON fields."""
+        every = [*self.delivered, *self.failed, *self.cancelled, *self.waiting]
+        return {
+            "delivered": len(self.delivered),
+            "failed": len(self.failed),
+            "cancelled": len(self.cancelled),
+            "waiting": len(self.waiting),
+            "deliveries": [notice_document(notice, clock) for notice in every],
+        }
+
+
+def notice_document(notice: Notice, clock: float) -> dict[str, Any]:
+    """Return a notice as JSON shows it."""
+    marker = notice.marker
+    last = notice.tries[-1] if notice.tries else {}
+    return {
+        "event_id": notice.event_id,
+        "automation": marker["automation"],
+        "event": marker["event"],
+        "time": marker["time"],
+        "place": marker["place"],
+        "seq": marker["seq"],
+        "status": notice.status,
+        "tries": [{key: item.get(key) for key in ("time", "status", "error", "ms", "user")} for item in notice.tries],
+        "error": last.get("error"),
+        "next_try_in": max(0.0, due_at(notice) - clock) if notice.status == outbox.PENDING else None,
+    }
+
+
+def due_at(notice: Notice) -> float:
+    """Return when a notice may be tried next, in seconds since the epoch: 1, 2, 4, … seconds after its last try."""
+    if not notice.tries:
+        return 0.0
+    pause = min(2.0 ** (len(notice.tries) - 1), LONGEST_PAUSE)
+    return float(notice.tries[-1]["at"]) + pause
+
+
+def is_due(notice: Notice, clock: float) -> bool:
+    """Tell whether a notice may be tried now; a clock that went back does not hold it up."""
+    return due_at(notice) <= clock or bool(notice.tries and float(notice.tries[-1]["at"]) > clock)
+
+
+def deliver(context: Context, *, now: bool = False, linger: float = 0.0, wait: bool = True) -> Report:
+    """Send what is due.
+
+    Args:
+        context: who delivers, and where.
+        now: also what would have to wait because an earlier try failed.
+        linger: go on for so many seconds with what fails, as it becomes due again.
+        wait: wait for another process that is sending the same notice (else it is left to that process).
+    """
+    report = Report()
+    deadline = context.clock() + linger
+    while True:
+        report.waiting = []
+        failed: list[Notice] = []
+        for notice in outbox.pending(context):
+            _handle(context, notice, report, failed, now=now, wait=wait)
+        soonest = min((due_at(notice) for notice in failed + report.waiting), default=None)
+        if soonest is None or soonest > deadline or context.clock() >= deadline:
+            report.failed.extend(failed)
+            break
+        now = False
+        context.sleep(max(0.05, soonest - context.clock()))
+    outbox.prune(context)
+    return report
+
+
+def _handle(context: Context, notice: Notice, report: Report, failed: list[Notice], *, now: bool, wait: bool) -> None:
+    if not _may_finish(notice):
+        report.waiting.append(notice)
+        return
+    if not now and not is_due(notice, context.clock()):
+        report.waiting.append(notice)
+        return
+    lock = _Lock(notice.path)
+    if not lock.take(context, wait=wait):
+        report.waiting.append(notice)
+        return
+    try:
+        current = outbox.reread(notice)
+        if current is None:
+            # Whoever held the lock has brought it to an end.
+            ended = next((item for item in outbox.done(context) if item.event_id == notice.event_id), None)
+            if ended is not None and ended.status == outbox.DELIVERED:
+                report.delivered.append(ended)
+            return
+        if len(current.tries) > len(notice.tries) and not now and not is_due(current, context.clock()):
+            report.waiting.append(current)
+            return
+        _attempt(context, current, report, failed)
+    finally:
+        lock.release()
+
+
+def _attempt(context: Context, notice: Notice, report: Report, failed: list[Notice]) -> None:
+    """Try one notice and record what came of it."""
+    import time
+
+    commit, entry = _find(context, notice)
+    if entry is None or commit is None:
+        _drop(context, notice, came=commit is not None)
+        return
+    automation = _definition(context, entry)
+    if automation is None:
+        notice.record(_record(context, None, "the automation was removed", 0))
+        notice.finish(outbox.CANCELLED)
+        report.cancelled.append(notice)
+        return
+    begun = time.monotonic()
+    try:
+        outcome = send(context, automation, facts_of(context, notice, commit, entry, automation))
+    except _NotOursError:
+        report.waiting.append(notice)
+        return
+    notice.record(_record(context, outcome.status, outcome.error, round((time.monotonic() - begun) * 1000)))
+    if outcome.error is None:
+        notice.finish(outbox.DELIVERED)
+        report.delivered.append(notice)
+    elif len(notice.tries) >= MAX_TRIES:
+        notice.finish(outbox.FAILED)
+        report.failed.append(notice)
+    else:
+        failed.append(notice)
+
+
+def _record(context: Context, status: int | None, error: str | None, milliseconds: int) -> dict[str, Any]:
+    at = context.clock()
+    return {"at": at, "time": context.now(), "status": status, "error": error, "ms": milliseconds, "user": context.user}
+
+
+def _drop(context: Context, notice: Notice, *, came: bool) -> None:
+    """Remove a marker that stands for nothing; one whose commit may still be on its way is left alone for a week."""
+    if not came:
+        try:
+            if context.clock() - os.lstat(notice.path).st_mtime < outbox.ABANDONED:
+                return
+        except OSError:
+            return
+    notice.forget()
+
+
+def _chain_at(context: Context, place: str) -> Chain:
+    from regcli.domain.collections import open_place
+    from regcli.domain.registries import open_chain
+
+    parts = place.split("/")
+    if len(parts) == 2 and parts[0] == "registries" and parts[1] not in ("", ".", ".."):
+        return open_chain(context, parts[1])
+    return open_place(context, place).chain
+
+
+def _find(context: Context, notice: Notice) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return the commit that a marker was written for and what it says of the notice; None for what is not there."""
+    marker = notice.marker
+    try:
+        chain = _chain_at(context, marker["place"])
+        path = chain.commit_path(marker["seq"])
+        commit = jsontext.loads(files.read_document(path, 1 << 25), path)
+    except (OSError, RegcliError):
+        return None, None
+    if marker["seq"] in chain.voids or not isinstance(commit, dict):
+        return {}, None
+    for entry in commit.get("outbox") or ():
+        if isinstance(entry, dict) and entry.get("event_id") == notice.event_id:
+            # A notice of one's own is known to the commit by its id only.
+            return commit, marker.get("entry") if "event" not in entry else entry
+    return commit, None
+
+
+def _definition(context: Context, entry: dict[str, Any]) -> Automation | None:
+    """Return the automation as it is defined now, or None when it was removed."""
+    from regcli.domain.registries import open_registry_directory
+    from regcli.domain.settings import root_settings
+
+    store = str(entry["store"])
+    name = str(entry["automation"])
+    found: list[Automation] = []
+    if store == "user":
+        found = own_automations(context)
+    elif store == ".":
+        found = [Automation(key, kept) for key, kept in root_settings(context).state["automations"].items()]
+    else:
+        parts = store.split("/")
+        if len(parts) != 2 or parts[0] != "registries" or parts[1] in ("", ".", ".."):
+            return None
+        registry = open_registry_directory(context, parts[1])
+        if registry.exists:
+            found = [Automation(key, kept, registry) for key, kept in registry.state["automations"].items()]
+    return next((item for item in found if item.name == name and item.definition["id"] == entry["definition"]), None)
+
+
+def facts_of(context: Context, notice: Notice, commit: dict[str, Any], entry: dict[str, Any], automation: Automation) -> Facts:
+    """Return everything that a payload may say about a notice."""
+    event = entry["event"]
+    facts: Facts = {
+        "event_id": notice.event_id,
+        "automation": automation.name,
+        "time": commit.get("time"),
+        "user": commit.get("user"),
+        "host": commit.get("host"),
+        "reason": commit.get("reason"),
+        "seq": commit.get("seq"),
+        "match": automation.definition["match"] if event["event"] == METRIC else None,
+        **{key: event.get(key) for key in ("event", "place", "collection", "version", "alias", "previous", "tag", "protected")},
+    }
+    facts.update(_thing(context, event))
+    return facts
+
+
+def _thing(context: Context, event: dict[str, Any]) -> Facts:
+    """Return what is known of the version, collection or registry that an event is about."""
+    from regcli.domain.collections import open_place
+    from regcli.domain.documents import version_document
+    from regcli.domain.registries import open_registry_directory
+    from regcli.domain.resolving import Version
+
+    place: str = event["place"]
+    version = event.get("version")
+    nothing: Facts = {"registry": None, "entity": context.root.entity, "project": None}
+    try:
+        if "collections" not in place.split("/"):
+            name = open_registry_directory(context, place.split("/")[1]).name
+            return {**nothing, "ref": name, "registry": name}
+        collection = open_place(context, place)
+        named = {
+            "registry": collection.registry.name if collection.registry is not None else None,
+            "entity": collection.state["entity"] or context.root.entity,
+            "project": collection.state["project"],
+        }
+        record = collection.snapshot.records.get(int(version[1:])) if version is not None else None
+        if record is None or version is None:
+            return {**named, "ref": collection.ref if version is None else f"{collection.ref}:{version}"}
+        document = version_document(context, Version(collection, int(version[1:]), record), related=False)
+        kept = ("ref", "type", "id", "digest", "size", "aliases", "tags", "metadata", "metrics", "description", "source")
+        return {**named, **{key: document[key] for key in kept}}
+    except RegcliError as error:
+        context.warnings.append(error.message)
+        return {**nothing, "ref": f"{place}:{version}" if version else place}
+
+
+def send(context: Context, automation: Automation, facts: Facts) -> Outcome:
+    """Send one message and return what came of it.
+
+    Raises:
+        _NotOursError: it needs a secret that only the automation's author may read.
+    """
+    import json
+
+    from regcli.domain import payloads
+    from regcli.domain.webhooks import Outcome, post, run_command
+
+    kept = automation.definition
+    if kept["action"] == COMMAND:
+        body = json.dumps(payloads.default_payload(facts), sort_keys=True).encode()
+        environment = {**context.environment, **_command_variables(facts)}
+        return run_command(kept["command"], body, environment, context.trust.config_path or "/")
+    try:
+        url = _value(context, automation, kept["url"][4:]) if kept["url"].startswith("env:") else kept["url"]
+        token = _value(context, automation, kept["token_env"]) if kept.get("token_env") else None
+        secret = _value(context, automation, kept["secret_env"]) if kept.get("secret_env") else None
+    except KeyError as error:
+        return Outcome(None, str(error.args[0]))
+    secrets = {
+        name: value for name, value in ((kept.get("token_env"), token), (kept.get("secret_env"), secret)) if name and value
+    }
+    if kept.get("template"):
+        text = payloads.render(kept["template"], payloads.variables(facts, secrets, token))
+    else:
+        text = json.dumps(payloads.slack_payload(facts) if kept["action"] == SLACK else payloads.default_payload(facts))
+    body = text.encode()
+    headers = {"User-Agent": "regcli", "X-Regcli-Event-Id": str(facts["event_id"])}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if secret:
+        headers["X-Wandb-Signature"] = headers["X-Regcli-Signature"] = payloads.signature(secret, body)
+    if not url.startswith(("http://", "https://")):
+        return Outcome(None, "the URL is neither http nor https")
+    return post(url, body, headers)
+
+
+def _command_variables(facts: Facts) -> dict[str, str]:
+    names = ("event_id", "event", "ref", "collection", "version", "alias", "tag", "user", "digest")
+    return {f"REGCLI_{name.upper()}": str(facts[name]) for name in names if facts.get(name) is not None}
+
+
+def _value(context: Context, automation: Automation, variable: str) -> str:
+    """Return a secret from the environment, or from the file of that name in the user's configuration.
+
+    Raises:
+        _NotOursError: somebody else named the variable: their automation must not send our secrets to their receiver.
+        KeyError: there is none; its argument is the sentence that says so.
+    """
+    if automation.definition["created_by"] != context.user and not variable.startswith(COMMON_PREFIX):
+        raise _NotOursError
+    value = context.environment.get(variable)
+    if value:
+        return _clean(variable, value)
+    path = f"{context.trust.config_path}/secrets/{variable}" if context.trust.config_path is not None else None
+    if path is None or not os.path.lexists(path):
+        raise KeyError(f"variable {variable} is not set, and there is no file {path}")
+    try:
+        status = os.stat(path, follow_symlinks=False)
+        if hasattr(os, "geteuid") and (status.st_mode & 0o077 or status.st_uid != os.geteuid()):
+            raise KeyError(f"{path} must be readable by you alone (chmod 600)")
+        return _clean(variable, files.read_document(path, 65536).decode())
+    except (OSError, RegcliError, UnicodeDecodeError) as error:
+        raise KeyError(f"cannot read {path}: {error}") from None
+
+
+def _clean(variable: str, value: str) -> str:
+    value = value.strip()
+    if not value.isprintable() or not value.isascii():
+        raise KeyError(f"the value of {variable} cannot be sent: it is not plain printable text")
+    return value
+
+
+def try_out(context: Context, name: str) -> Outcome:
+    """Send an example of an automation's event at once; nothing is put into the outbox.
+
+    Raises:
+        NotFoundError: there is no such automation.
+    """
+    from regcli.domain.payloads import example
+    from regcli.domain.webhooks import Outcome
+
+    automation = find_automation(context, name)
+    facts = {
+        **example(automation.definition["event"]),
+        "automation": name,
+        "event_id": files.random_hex(16),
+        "time": context.now(),
+        "user": context.user,
+        "host": context.host,
+        "match": automation.definition["match"],
+        "test": True,
+    }
+    try:
+        return send(context, automation, facts)
+    except _NotOursError:
+        author = automation.definition["created_by"]
+        return Outcome(None, f"it needs a secret of {author}'s, who alone can send it")
+
+
+def log_of(context: Context, name: str | None = None, limit: int | None = None) -> list[Notice]:
+    """Return the notices that the user may know of, newest first, done or not; only those of one automation if named."""
+    from regcli.domain.registries import open_registry_directory, visible
+
+    seen: dict[str, bool] = {}
+
+    def may_see(place: str) -> bool:
+        parts = place.split("/")
+        if parts[0] != "registries" or len(parts) < 2:
+            return True
+        if parts[1] not in seen:
+            try:
+                seen[parts[1]] = visible(context, open_registry_directory(context, parts[1]))
+            except RegcliError:
+                seen[parts[1]] = False
+        return seen[parts[1]]
+
+    every = {notice.event_id: notice for notice in [*outbox.pending(context), *outbox.done(context)]}
+    found = [
+        notice
+        for notice in every.values()
+        if (name is None or notice.marker["automation"] == name) and may_see(notice.marker["place"])
+    ]
+    found.sort(key=lambda notice: (str(notice.marker["time"]), notice.event_id), reverse=True)
+    return found[:limit]
+
+
+def _may_finish(notice: Notice) -> bool:
+    """Tell whether this user could remove the marker afterwards: in a sticky directory only its owner can."""
+    if not hasattr(os, "geteuid") or os.geteuid() == 0:
+        return True
+    try:
+        folder, file = os.stat(notice.directory), os.lstat(notice.path)
+    except OSError:
+        return False
+    if folder.st_mode & 0o1000 and os.geteuid() not in (folder.st_uid, file.st_uid):
+        return False
+    return os.access(notice.directory, os.W_OK)
+
+
+class _Lock:
+    """A flock on the marker itself; where locks do not work a notice may be sent twice, which is allowed."""
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def take(self, context: Context, *, wait: bool) -> bool:
+        """Take the lock; False when another process keeps it."""
+        try:
+            import fcntl
+
+            self._descriptor = os.open(self._path, files.READ)
+        except (ImportError, OSError):
+            return True
+        deadline = context.clock() + (context.wait if wait else 0.0)
+        flock: Callable[[int, int], None] = fcntl.flock
+        while True:
+            try:
+                flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if context.clock() >= deadline:
+                    self.release()
+                    return False
+                context.sleep(0.02)
+            except OSError:
+                return True
+            else:
+                return True
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,321 @@
+"""The outbox: what has to be told to whom, noted in the same transaction as the change it is about.
+
+A commit lists the notices that it gives rise to; a marker for each is written durably *before* the commit, so that nobody has
+to search the logs for them. A marker whose commit never came, or came without it, stands for nothing and is removed.
+Notices for the user's own commands lie in the user's own state directory: the root only learns that there is one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from regcli.domain.automations import Automation, name_test, own_automations
+from regcli.domain.events import METRIC, collection_events, settings_events, subject
+from regcli.errors import RegcliError
+from regcli.store import files, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from regcli.domain.context import Context
+    from regcli.store.chain import Chain, Snapshot
+
+    Event = dict[str, Any]
+    Operation = dict[str, Any]
+
+PENDING = "pending"
+DELIVERED = "delivered"
+FAILED = "failed"
+CANCELLED = "cancelled"
+KEPT = 1000
+# A marker is written just before its commit. One without a commit that is older than this stands for a writer that died.
+ABANDONED = 7 * 86400.0
+
+
+class Announcement:
+    """The notices of a commit that is about to be made: `entries` go into it, `paths` are the markers written before."""
+
+    __slots__ = ("entries", "paths")
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.entries: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+
+    def withdraw(self) -> None:
+        """Remove the markers: the commit was not made."""
+        for path in self.paths:
+            _unlink(path)
+
+
+def shared_directory(context: Context) -> str:
+    """Return the directory of the root's outbox."""
+    return f"{context.root.path}/outbox"
+
+
+def own_directory(context: Context) -> str | None:
+    """Return the directory of notices for the user's own commands in this root, or None."""
+    return f"{context.trust.state_path}/outbox/{context.root.id}" if context.trust.state_path is not None else None
+
+
+def announce(context: Context, chain: Chain, snapshot: Snapshot, ops: Sequence[Operation]) -> Announcement | None:
+    """Note who has to be told of a commit, before it is made; None when nobody has.
+
+    Trouble with the notices never stands in the way of the change itself: it becomes a warning.
+    """
+    announcement = Announcement()
+    try:
+        place = chain.base[len(context.root.path) + 1 :]
+        for automation, event in _matches(context, place, chain, snapshot, ops):
+            _note(context, announcement, automation, event, place, snapshot.seq + 1)
+    except (OSError, RegcliError) as error:
+        context.warnings.append(f"not all automations could be told: {error}")
+    return announcement if announcement.entries else None
+
+
+def _matches(
+    context: Context, place: str, chain: Chain, snapshot: Snapshot, ops: Sequence[Operation]
+) -> Iterator[tuple[Automation, Event]]:
+    parts = place.split("/")
+    if "collections" in parts:
+        events = list(collection_events(context, place, snapshot, ops))
+    elif chain.log.endswith("/settings") and parts[0] == "registries":
+        events = list(settings_events(place, ops))
+    else:
+        return
+    known: dict[str, list[Automation]] = {}
+    for event in events:
+        for automation in _candidates(context, event["place"], known):
+            if automation.definition["event"] == event["event"] and _is_meant(automation, event):
+                yield automation, {key: value for key, value in event.items() if key not in ("record", "shared")}
+
+
+def _candidates(context: Context, place: str, known: dict[str, list[Automation]]) -> Iterator[Automation]:
+    from regcli.domain.registries import open_registry_directory
+    from regcli.domain.settings import root_settings
+
+    if "." not in known:
+        everywhere = [Automation(name, kept) for name, kept in root_settings(context).state["automations"].items()]
+        known["."] = everywhere + own_automations(context)
+    yield from known["."]
+    parts = place.split("/")
+    if parts[0] == "registries":
+        if parts[1] not in known:
+            registry = open_registry_directory(context, parts[1])
+            known[parts[1]] = [Automation(name, kept, registry) for name, kept in registry.state["automations"].items()]
+        yield from known[parts[1]]
+
+
+def _is_meant(automation: Automation, event: Event) -> bool:
+    if not automation.covers(event["place"], shared=event.get("shared", False)):
+        return False
+    pattern = automation.definition["match"]
+    if event["event"] == METRIC:
+        return _meets(pattern, event["record"])
+    return pattern is None or name_test(pattern)(subject(event))
+
+
+class _OneRow:
+    """A new version's record, as `--where` looks at it."""
+
+    count = 1
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        self._record = record
+
+    def column(self, path: tuple[str, ...]) -> Sequence[Any]:
+        from regcli.domain.where import dig
+
+        return [dig(self._record, path)]
+
+
+def _meets(condition: str, record: dict[str, Any]) -> bool:
+    from regcli.domain.where import parse_where
+
+    return parse_where(condition, metrics=True).mask(_OneRow(record))[0]
+
+
+def _note(context: Context, announcement: Announcement, automation: Automation, event: Event, place: str, seq: int) -> None:
+    """Write the marker of one notice and add what the commit says of it."""
+    event_id = files.random_hex(16)
+    entry = {
+        "event_id": event_id,
+        "automation": automation.name,
+        "store": automation.store,
+        "definition": automation.definition["id"],
+        "event": event,
+    }
+    marker = {
+        "format": 1, "event_id": event_id, "automation": automation.name, "event": event["event"], "place": place, "seq": seq,
+        "position": len(announcement.entries), "time": context.now(),
+    }  # fmt: skip
+    if automation.is_own:
+        directory = own_directory(context)
+        if directory is None:
+            return
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        marker["entry"] = entry
+        # Others see that a notice was given, not to whom.
+        entry = {"event_id": event_id}
+    else:
+        directory = shared_directory(context)
+    path = f"{directory}/{event_id}.json"
+    files.create_exclusive(path, jsontext.dumps(marker).encode() + b"\n")
+    announcement.paths.append(path)
+    announcement.entries.append(entry)
+
+
+class Notice:
+    """One notice on its way, or one that is done.
+
+    Attributes:
+        directory: where it lies. event_id: its identity, the same on every try. marker: what was noted before the commit.
+        tries: `{time, at, status, error, ms}` of every try so far, oldest first; `at` in seconds since the epoch.
+        status: `pending`, `delivered`, `failed` or `cancelled`.
+    """
+
+    __slots__ = ("directory", "event_id", "marker", "status", "tries")
+
+    def __init__(self, directory: str, marker: dict[str, Any], tries: list[dict[str, Any]], status: str = PENDING) -> None:
+        """Bundle what was read."""
+        self.directory = directory
+        self.event_id: str = marker["event_id"]
+        self.marker = marker
+        self.tries = tries
+        self.status = status
+
+    @property
+    def path(self) -> str:
+        """The marker's path."""
+        return f"{self.directory}/{self.event_id}.json"
+
+    def record(self, attempt: dict[str, Any]) -> None:
+        """Keep the record of a try durably; each user's tries are in a file of their own."""
+        self.tries.append(attempt)
+        uid = os.geteuid() if hasattr(os, "geteuid") else 0
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | files.CLOEXEC | files.NOFOLLOW
+        try:
+            descriptor = os.open(f"{self.directory}/{self.event_id}.tries-{uid}", flags, 0o644)
+            try:
+                files.write_all(descriptor, jsontext.dumps(attempt).encode() + b"\n")
+                files.fsync_file(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise files.explain(error, f"cannot record the try of event {self.event_id}") from error
+
+    def finish(self, status: str) -> None:
+        """Move the notice to those that are done."""
+        self.status = status
+        document = {**self.marker, "status": status, "tries": self.tries}
+        try:
+            os.makedirs(f"{self.directory}/done", exist_ok=True)
+            files.replace_file(f"{self.directory}/done/{self.event_id}.json", jsontext.dumps(document).encode() + b"\n")
+        except OSError as error:
+            raise files.explain(error, f"cannot record the outcome of event {self.event_id}") from error
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove the marker and the records of its tries."""
+        _unlink(self.path)
+        for name in _tries_of(self.directory, self.event_id):
+            _unlink(f"{self.directory}/{name}")
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return
+
+
+def _tries_of(directory: str, event_id: str) -> list[str]:
+    return [name for name in files.scan_names(directory) if name.startswith(f"{event_id}.tries-")]
+
+
+def directories(context: Context) -> list[str]:
+    """Return the directories that may hold notices."""
+    own = own_directory(context)
+    return [shared_directory(context), *([own] if own is not None else [])]
+
+
+def pending(context: Context) -> list[Notice]:
+    """Return the notices that are still to be delivered, oldest first."""
+    found = []
+    for directory in directories(context):
+        names = list(files.scan_names(directory))
+        tries: dict[str, list[str]] = {}
+        for name in names:
+            event_id, dot, _ = name.partition(".tries-")
+            if dot:
+                tries.setdefault(event_id, []).append(name)
+        for name in names:
+            if name.endswith(".json") and not name.startswith("."):
+                notice = _read(directory, name, tries.get(name[:-5], []))
+                if notice is not None:
+                    found.append(notice)
+    return sorted(found, key=lambda notice: (str(notice.marker["time"]), notice.event_id))
+
+
+def reread(notice: Notice) -> Notice | None:
+    """Return a notice as it is now, or None when it is no longer pending."""
+    return _read(notice.directory, f"{notice.event_id}.json", _tries_of(notice.directory, notice.event_id))
+
+
+def done(context: Context) -> list[Notice]:
+    """Return the notices that are done, oldest first."""
+    found = []
+    for directory in directories(context):
+        for name in files.scan_names(f"{directory}/done"):
+            document = _document(f"{directory}/done/{name}") if name.endswith(".json") else None
+            if document is not None:
+                found.append(Notice(directory, document, document.get("tries") or [], str(document.get("status"))))
+    return sorted(found, key=lambda notice: (str(notice.marker["time"]), notice.event_id))
+
+
+def _document(path: str) -> dict[str, Any] | None:
+    try:
+        document = jsontext.loads(files.read_document(path, 1 << 24), path)
+    except (OSError, RegcliError):
+        return None
+    if not isinstance(document, dict) or f"/{document.get('event_id')}.json" != path[path.rindex("/") :]:
+        return None
+    return document if isinstance(document.get("place"), str) and isinstance(document.get("seq"), int) else None
+
+
+def _read(directory: str, name: str, tries: Sequence[str]) -> Notice | None:
+    marker = _document(f"{directory}/{name}")
+    if marker is None or "time" not in marker:
+        return None
+    found: list[dict[str, Any]] = []
+    for file in tries:
+        try:
+            lines = files.read_document(f"{directory}/{file}").splitlines()
+        except (OSError, RegcliError):
+            continue
+        for line in lines:
+            try:
+                attempt = jsontext.loads(line, file)
+            except RegcliError:
+                continue  # the last line of a process that was killed while writing it
+            if isinstance(attempt, dict) and isinstance(attempt.get("at"), (int, float)):
+                found.append(attempt)
+    return Notice(directory, marker, sorted(found, key=lambda attempt: float(attempt["at"])))
+
+
+def prune(context: Context) -> None:
+    """Keep the newest thousand of the notices that are done."""
+    for directory in directories(context):
+        names = list(files.scan_names(f"{directory}/done"))
+        if len(names) <= KEPT + KEPT // 10:
+            continue
+        aged = []
+        for name in names:
+            try:
+                aged.append((os.lstat(f"{directory}/done/{name}").st_mtime, name))
+            except OSError:
+                continue
+        for _, name in sorted(aged)[:-KEPT]:
+            _unlink(f"{directory}/done/{name}")
