@@ -570,7 +570,7 @@ function __regcli_argument
         case 'completion 1'
             echo 'words bash zsh fish install'
         case 'help 1'
-            echo 'words ci external-data moving objects references retention roles'
+            echo 'words ci completion external-data git locking make moving objects references retention roles'
     end
 end
 
