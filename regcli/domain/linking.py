@@ -156,10 +156,13 @@ def link_version(
                     prepare_collection(target.registry, target.base)
                 done.append(creation(context, ref, state["type"], target.registry))
             if created:
-                backrefs.add_backref(context.root.path, source.record["id"], backrefs.LINK, target.place, index)
                 done.append({"op": "link", "version": index, "record": _record(context, source)})
             done.extend(alias_operations(context, now, snapshot, index, aliases))
-            return sign_aliases(context, now, snapshot, done)
+            sign_aliases(context, now, snapshot, done)
+            if created:
+                # Last, since whatever is refused must leave nothing behind.
+                backrefs.add_backref(context.root.path, source.record["id"], backrefs.LINK, target.place, index)
+            return done
 
         settings_seq = target.registry.snapshot.seq if target.registry is not None else None
         change = context.transact(target.chain, check, reason=reason, settings_seq=settings_seq)

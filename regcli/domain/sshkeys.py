@@ -50,7 +50,7 @@ def _reason(output: bytes) -> str:
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Could not verify signature")]
     shown = "".join(c if c.isprintable() else "?" for c in (lines[-1] if lines else ""))
-    return shown[:200] or "the signature does not fit"
+    return shown[:200] or "no key that is listed for this name made it"
 
 
 def _run_check(command: list[str], text: bytes, signature: bytes) -> tuple[int, bytes]:
