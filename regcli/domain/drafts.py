@@ -47,7 +47,18 @@ class Draft:
         entries: path -> manifest entry.
     """
 
-    __slots__ = ("_cache", "_context", "_in_place", "_kept", "_kept_bytes", "_lock", "_names", "algorithm", "entries")
+    __slots__ = (
+        "_cache",
+        "_context",
+        "_directories",
+        "_in_place",
+        "_kept",
+        "_kept_bytes",
+        "_lock",
+        "_names",
+        "algorithm",
+        "entries",
+    )
 
     def __init__(
         self,
@@ -74,6 +85,7 @@ class Draft:
         self._kept_bytes = 0
         self._in_place: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._directories: dict[str, str] = {}
 
     @property
     def digest(self) -> str:
@@ -89,7 +101,15 @@ class Draft:
 
     def local_name(self, local_path: str) -> str | None:
         """Return the artifact path that a local path was added as; the exact text that was added counts."""
-        return self._names.get(local_path)
+        name = self._names.get(local_path)
+        if name is not None:
+            return name
+        for directory, prefix in self._directories.items():
+            if local_path.startswith(directory):
+                name = prefix + local_path[len(directory) :]
+                if name in self.entries:
+                    return name
+        return None
 
     def add_file(
         self,
@@ -166,14 +186,15 @@ class Draft:
             found = self._store([source])
         start = len(source.prefix) + 1 if source.prefix else 0
         with self._lock:
-            if not merge:
+            if not merge and self.entries:
                 for entry in found:
                     self._check_free(entry)
-            for entry in found:
-                self._put(entry, overwrite=True)
-                local = os.path.join(local_path, entry[0][start:])
-                self._mark(entry[0], local if policy == IMMUTABLE else None)
-                self._names[local] = entry[0]
+            self.entries.update({entry[0]: entry for entry in found})
+            if policy == IMMUTABLE or self._in_place:
+                for entry in found:
+                    self._mark(entry[0], os.path.join(local_path, entry[0][start:]) if policy == IMMUTABLE else None)
+            # Not a name for each file: a directory may have a million.
+            self._directories[os.path.join(local_path, "")] = f"{source.prefix}/" if source.prefix else ""
         return found
 
     def add_entries(self, entries: Sequence[Entry], *, overwrite: bool = False) -> None:

@@ -11,7 +11,7 @@ from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, qu
 from regcli.store import backrefs
 from regcli.store.files import random_hex
 from regcli.store.layout import project_path
-from regcli.store.manifest import REFERENCE, InvalidPathError, encode_manifest, manifest_digest, problem_in_paths
+from regcli.store.manifest import REFERENCE, InvalidPathError, encode_manifest, manifest_digest, problem_in_paths, sort_entries
 from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
@@ -206,9 +206,12 @@ def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple
     entries = taken.entries
     if request.base is None and not request.entries and not request.expected:
         return entries, taken
+    _take_given(context, batch, request)
+    is_all = not entries and request.base is None and not request.remove
+    if is_all and len({entry[0] for entry in request.entries}) == len(request.entries):
+        return _checked(sort_entries(request.entries)), taken
     added = {entry[0]: entry for entry in entries}
     _check_expected(request, added)
-    _take_given(context, batch, request)
     for entry in request.entries:
         if entry[0] in added and added[entry[0]][1] != entry[1]:
             raise UsageError(
@@ -220,11 +223,16 @@ def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple
         from regcli.domain.manifests import read_manifest
 
         base = read_manifest(context, resolve(context, request.base, action="download").record)
-    merged = _merge(base, request.remove, list(added.values()))
-    problem = problem_in_paths([entry[0] for entry in merged]) if merged else None
+    return _checked(_merge(base, request.remove, list(added.values()))), taken
+
+
+def _checked(entries: list[Entry]) -> list[Entry]:
+    """Return sorted entries if their paths together make an artifact."""
+    paths = [entry[0] for entry in entries]
+    problem = problem_in_paths(paths) if paths else None
     if problem is not None:
-        raise InvalidPathError(problem, hint="rename one of them")
-    return merged, taken
+        raise InvalidPathError(problem, hint="rename one of them, or place it elsewhere with --at")
+    return entries
 
 
 def _check_expected(request: LogRequest, found: dict[str, Entry]) -> None:
@@ -242,13 +250,13 @@ def _take_given(context: Context, batch: Batch | None, request: LogRequest) -> N
         return
     for digest, data in request.contents.items():
         batch.put_small(digest, data)
-    wanted = {entry[1]: entry[0] for entry in request.entries if not entry[3] & REFERENCE}
-    kept = {digest.hex() for digest in request.contents}
-    missing = wanted.keys() - kept - context.root.content.have(wanted.keys() - kept)
+    wanted = {bytes.fromhex(entry[1]) for entry in request.entries if not entry[3] & REFERENCE}
+    wanted.difference_update(request.contents)
+    missing = wanted - context.root.content.have_binary(wanted)
     if missing:
-        raise NotFoundError(
-            f"the content of {quote(wanted[min(missing)])} is no longer in the store", hint="add the file again, then log it"
-        )
+        gone = {digest.hex() for digest in missing}
+        path = next(entry[0] for entry in request.entries if entry[1] in gone)
+        raise NotFoundError(f"the content of {quote(path)} is no longer in the store", hint="add the file again, then log it")
 
 
 def log_version(context: Context, request: LogRequest) -> Logged:

@@ -43,7 +43,7 @@ class HistoryWriter:
         rows: how many rows there are. size: bytes of them.
     """
 
-    __slots__ = ("_clock", "_descriptor", "_flushed_at", "_hash", "rows", "size", "step", "summary")
+    __slots__ = ("_clock", "_descriptor", "_flushed", "_flushed_at", "_hash", "rows", "size", "step", "summary")
 
     def __init__(self, run_base: str, clock: Callable[[], float]) -> None:
         """Open the history for appending; what earlier processes of the run wrote is kept.
@@ -73,6 +73,7 @@ class HistoryWriter:
         except OSError as error:
             raise files.explain(error, f"cannot write {path}") from error
         self._flushed_at = clock()
+        self._flushed = self.size
 
     def append(self, row: Row) -> None:
         """Append one row; its `_step` must be above the last.
@@ -100,8 +101,10 @@ class HistoryWriter:
         if now - self._flushed_at >= _FLUSH_SECONDS or now < self._flushed_at:
             self.flush()
 
-    def facts(self) -> dict[str, Any]:
-        """Return what the run's log records of the history as it is now."""
+    def facts(self) -> dict[str, Any] | None:
+        """Return what the run's log records of the history as it is now; None while it is empty."""
+        if not self.rows:
+            return None
         return {"rows": self.rows, "step": self.step, "size": self.size, "sha256": self._hash.hexdigest()}
 
     def flush(self) -> None:
@@ -110,10 +113,13 @@ class HistoryWriter:
         Raises:
             StorageError: it could not be.
         """
+        if self.size == self._flushed:
+            return
         try:
             files.fsync_file(self._descriptor)
         except OSError as error:
             raise files.explain(error, "cannot flush the metrics of the run") from error
+        self._flushed = self.size
         self._flushed_at = self._clock()
 
     def close(self) -> None:
