@@ -150,12 +150,16 @@ class Definitions:
         """Yield label and cell of each line; the lines of a list share their label."""
         for label, value in self.pairs:
             for cell in value if isinstance(value, (list, tuple)) else (value,):
-                if cell is not None and cell != "" and not (isinstance(cell, Chips) and not cell.aliases):
+                if cell is not None and cell != "" and not _is_empty(cell):
                     yield label, cell
 
 
 if TYPE_CHECKING:
     View = Table | Definitions | Iterable[str]
+
+
+def _is_empty(cell: Cell) -> bool:
+    return (isinstance(cell, Chips) and not cell.aliases) or (isinstance(cell, When) and not cell.time)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
