@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from regcli.domain.references import Places, UnsupportedSchemeError, is_artifact, settle_artifact
-from regcli.errors import MissingReferenceError, ReferenceChangedError, RegcliError
+from regcli.errors import MissingReferenceError, ReferenceChangedError, RegcliError, StorageError
 from regcli.model import quote
 from regcli.store import elsewhere, files
 from regcli.store.beneath import Beneath, LinkInTheWayError
@@ -23,7 +23,7 @@ from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from regcli.domain.context import Context
     from regcli.store.elsewhere import Opened
@@ -122,9 +122,12 @@ def fetch_references(
     tag = f".tmp-{os.getpid()}-{files.random_hex(8)}"
     numbered = [(f"{tag}-{number:x}", expected) for number, expected in enumerate(wanted, 1)]
     failures: list[RegcliError] = []
+    flow = _Flow(done, progress)
 
     def open_reference(expected: Expected) -> Opened:
-        return open_elsewhere(places, expected)
+        opened = open_elsewhere(places, expected)
+        opened.chunks = flow.watch(opened.chunks)
+        return opened
 
     with Beneath(target) as top:
 
@@ -137,10 +140,9 @@ def fetch_references(
                     return expected, False, 0, error
 
         try:
-            for expected, is_written, size, failure in run_parallel(work, numbered, threads or _THREADS):
+            for expected, is_written, size, failure in run_parallel(work, numbered, threads or _THREADS, flow.stopped):
                 _count(done, expected, size, failure, failures, is_written=is_written, allow_missing=allow_missing)
-                if progress is not None:
-                    progress(done.files, done.bytes)
+                flow.tell()
         finally:
             places.tell_redirects()
     if failures:
@@ -149,6 +151,40 @@ def fetch_references(
         done.missing.sort()
         context.warnings.append(_left_out(done.missing))
     return done
+
+
+class _Flow:
+    """The bytes that come in over several threads: counted, and stopped when nobody wants them any more."""
+
+    __slots__ = ("_done", "_lock", "_progress", "bytes", "stopped")
+
+    def __init__(self, done: Fetched, progress: Callable[[int, int], None] | None) -> None:
+        import threading
+
+        self._done = done
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.bytes = 0
+        self.stopped: list[bool] = []
+
+    def watch(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass bytes on; after an interruption or another file's failure a large file must not be fetched to its end."""
+        for data in chunks:
+            if self.stopped:
+                raise StorageError("stopped")
+            with self._lock:
+                self.bytes += len(data)
+                self._tell()
+            yield data
+
+    def tell(self) -> None:
+        """Say how far it is."""
+        with self._lock:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._done.files, self.bytes)
 
 
 def _count(

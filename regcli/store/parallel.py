@@ -20,8 +20,13 @@ def default_threads() -> int:
     return min(4, os.cpu_count() or 1)
 
 
-def run_parallel(work: Callable[[Part], Answer], parts: Sequence[Part], threads: int | None) -> Iterator[Answer]:
-    """Yield the answer for each part, in no order; the first error stops the others and is raised."""
+def run_parallel(
+    work: Callable[[Part], Answer], parts: Sequence[Part], threads: int | None, stopped: list[bool] | None = None
+) -> Iterator[Answer]:
+    """Yield the answer for each part, in no order; the first error stops the others and is raised.
+
+    `stopped` gets an element when no more work is wanted, for work that takes long and can look at it.
+    """
     number = min(threads or default_threads(), len(parts))
     if number <= 1:
         for part in parts:
@@ -32,7 +37,7 @@ def run_parallel(work: Callable[[Part], Answer], parts: Sequence[Part], threads:
 
     left = list(reversed(parts))
     answers: SimpleQueue[tuple[bool, Answer | BaseException | None]] = SimpleQueue()
-    stopped: list[bool] = []
+    stopped = [] if stopped is None else stopped
 
     def run() -> None:
         try:

@@ -358,6 +358,30 @@ def test_checkout_asks_once_more_before_it_calls_a_file_changed(context: Context
     assert tree(out) == {"x": b"own"}
 
 
+def test_a_failure_stops_what_is_still_coming(context: Context, server: WebServer, tmp_path: Path) -> None:
+    server.pages["/slow"] = Page(bytes(64 << 20), '"s"')
+    server.pages["/bad"] = Page(b"bad", '"b"')
+    log(context, "a", f"{server.url}/slow", f"{server.url}/bad")
+    server.pages["/bad"].status = 403
+    with pytest.raises(StorageError, match="HTTP 403"):
+        fetch(context, "a", tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_an_interruption_leaves_nothing_half_done(context: Context, server: WebServer, tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        server.pages[f"/{name}"] = Page(bytes(16 << 20), f'"{name}"')
+    log(context, "a", f"{server.url}/x", f"{server.url}/y")
+
+    def interrupt(_: int, size: int) -> None:
+        if size > 1 << 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkout(context, "a", str(tmp_path / "out"), DownloadOptions(progress=interrupt))
+    assert os.listdir(tmp_path / "out") == []
+
+
 def test_many_references_are_fetched_at_once(context: Context, server: WebServer, tmp_path: Path) -> None:
     expected = {}
     for number in range(40):

@@ -273,5 +273,11 @@ def _explain(url: str, error: Exception) -> StorageError:
     reason = getattr(error, "reason", error)
     if isinstance(reason, TimeoutError):
         return StorageError(f"cannot fetch {quote(url)}: the server did not answer in time", hint="try again")
+    verification = getattr(reason, "verify_message", None)
+    if verification is not None:
+        return StorageError(
+            f"cannot fetch {quote(url)}: the server's certificate is not trusted: {verification}",
+            hint="where it is your own authority's, name that certificate in SSL_CERT_FILE",
+        )
     words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
     return StorageError(f"cannot fetch {quote(url)}: {words.lower()}")
