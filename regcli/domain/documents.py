@@ -177,6 +177,7 @@ def registry_document(state: dict[str, Any], *, collections: int | None = None) 
         "signed_aliases": sorted(entry["name"] for entry in state["protected"].values() if entry["signed"]),
         "members": [{"user": user, "role": role} for user, role in sorted(state["members"].items())],
         "ttl": format_ttl(state["ttl"]) if state["ttl"] is not None else "none",
+        "shared": state["shared"]["group"] if state["shared"] is not None else None,
         "created_at": state["created_at"],
         "created_by": state["created_by"],
         "updated_at": state["updated_at"],

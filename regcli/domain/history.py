@@ -32,6 +32,7 @@ _ACTIONS = {
     "tags": "tags-changed",
     "rename": "renamed",
     "remove": "collection-deleted",
+    "redirect": "name-given-away",
     "protect": "protected",
     "unprotect": "unprotected",
     "member": "role-changed",
@@ -61,6 +62,8 @@ def _action(op: dict[str, Any]) -> str:
         return f"{op['field']}-changed"
     if name == "create":
         return "registry-created" if "settings" in op else "run-created" if "job_type" in op else "collection-created"
+    if name == "remove" and "version" not in op:
+        return "registry-deleted"
     return _ACTIONS.get(name, str(name))
 
 

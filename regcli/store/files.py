@@ -329,7 +329,8 @@ class Lock:
                         hint="try again, or wait longer with --wait SECONDS",
                     ) from None
                 sleep(pause)
-                pause = min(pause * 1.5, 0.1)
+                # Who looks seldom loses against those who come and go.
+                pause = min(pause * 1.5, 0.03)
             except OSError as error:
                 if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS) and not exclusive:
                     return

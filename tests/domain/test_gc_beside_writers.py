@@ -38,6 +38,9 @@ def write(path: Path, number: int, until: float, results: multiprocessing.Queue[
     world = World(path)
     world.path = path / f"writer-{number}"
     world.path.mkdir()
+    # As patient as the program is without --wait.
+    world.user(f"writer{number}", wait=30)
+    world.user(wait=30)
     done = {"log": 0, "link": 0, "unlink": 0, "delete": 0, "undelete": 0, "read": 0, "deleted logs": 0}
     try:
         while time.monotonic() < until:

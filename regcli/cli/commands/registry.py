@@ -118,6 +118,7 @@ def show(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="REGIST
             ("Visibility", document["visibility"]),
             ("Protected", Chips(document["protected_aliases"], document["protected_aliases"])),
             ("Default TTL", document["ttl"]),
+            ("Shared with", document["shared"]),
             ("Collections", document["collections"]),
             ("Member", [f"{row['user']} ({row['role']})" for row in document["members"]]),
             ("Created", When(document["created_at"])),
