@@ -416,7 +416,7 @@ def log_of(context: Context, name: str | None = None, limit: int | None = None) 
         for notice in every.values()
         if (name is None or notice.marker["automation"] == name) and may_see(notice.marker["place"])
     ]
-    found.sort(key=lambda notice: (str(notice.marker["time"]), notice.event_id), reverse=True)
+    found.sort(key=outbox.age, reverse=True)
     return found[:limit]
 
 

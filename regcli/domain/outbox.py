@@ -256,7 +256,13 @@ def pending(context: Context) -> list[Notice]:
                 notice = _read(directory, name, tries.get(name[:-5], []))
                 if notice is not None:
                     found.append(notice)
-    return sorted(found, key=lambda notice: (str(notice.marker["time"]), notice.event_id))
+    return sorted(found, key=age)
+
+
+def age(notice: Notice) -> tuple[str, int, str]:
+    """Return what notices are ordered by: time, and their order within one commit."""
+    position = notice.marker.get("position")
+    return str(notice.marker["time"]), position if isinstance(position, int) else 0, notice.event_id
 
 
 def reread(notice: Notice) -> Notice | None:
@@ -272,7 +278,7 @@ def done(context: Context) -> list[Notice]:
             document = _document(f"{directory}/done/{name}") if name.endswith(".json") else None
             if document is not None:
                 found.append(Notice(directory, document, document.get("tries") or [], str(document.get("status"))))
-    return sorted(found, key=lambda notice: (str(notice.marker["time"]), notice.event_id))
+    return sorted(found, key=age)
 
 
 def _document(path: str) -> dict[str, Any] | None:

@@ -134,7 +134,8 @@ def example(event: str = "alias-added") -> dict[str, Any]:
         raise UsageError(f"event {quote(event)} is unknown")
     facts: dict[str, Any] = {
         "event_id": "0" * 32, "event": event, "automation": "example", "time": "2026-01-01T00:00:00.000000Z",
-        "user": "somebody", "host": "somewhere", "ref": "model/example:v1", "registry": "model", "entity": "local", "project": None,
+        "user": "somebody", "host": "somewhere", "ref": "model/example:v1", "registry": "model", "entity": "local",
+        "project": None,
         "collection": "example", "version": "v1", "alias": None, "previous": None, "tag": None, "type": "model",
         "id": "0" * 32, "digest": "0" * 32, "size": 1, "aliases": ["latest"], "tags": [], "metadata": {}, "metrics": {},
         "description": "", "source": "local/default/example:v1", "reason": None, "seq": 1, "match": None, "protected": None,

@@ -84,6 +84,9 @@ def _post_once(
         connection.request("POST", target, body=body, headers={"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         answer.read(MAX_ANSWER)
+        if expired.is_set():
+            # What was cut off in the middle of its headers looks complete to the parser.
+            return None, None, f"timed out after {seconds:.0f} s"
         return answer.status, answer.getheader("Location"), None
     except (OSError, HTTPException, ValueError) as error:
         if expired.is_set() or isinstance(error, TimeoutError):
