@@ -256,6 +256,30 @@ def open_elsewhere(places: Places, expected: Expected) -> Opened:
     )
 
 
+def stream_reference(context: Context, entry: Entry) -> Iterator[bytes]:
+    """Yield the bytes that a reference leads to, checked as they come: other content is refused at their end at the latest.
+
+    Raises:
+        MissingReferenceError, ReferenceChangedError, UnsupportedSchemeError, StorageError, MissingLibraryError.
+    """
+    if is_artifact(entry):
+        entry = settle_artifact(context, entry)
+        if entry[3] != REFERENCE:
+            return context.root.content.stream(entry[1])
+    places = Places(context)
+    expected = Expected(entry)
+    # Opened before the first byte is asked for, so that what is gone is said before anything is written.
+    opened = open_elsewhere(places, expected)
+    places.tell_redirects()
+    check_before(expected, opened)
+    return _stream(expected, opened)
+
+
+def _stream(expected: Expected, opened: Opened) -> Iterator[bytes]:
+    with opened:
+        yield from checked_chunks(expected, opened, Hashes(md5=expected.check == elsewhere.MD5))
+
+
 # Looking at a directory
 
 

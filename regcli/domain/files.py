@@ -81,7 +81,9 @@ def read_file(context: Context, text: str, path: str) -> Iterator[bytes]:
         hint = f"did you mean {quote(close)}?" if close else f"`regcli files {version.ref}` lists them"
         raise NotFoundError(f"{quote(version.ref)} has no file {quote(path)}", hint=hint)
     if entry[3] & REFERENCE:
-        raise UsageError(f"{quote(path)} is a reference, whose bytes are kept elsewhere", hint="`regcli download` fetches it")
+        from regcli.domain.fetching import stream_reference
+
+        return stream_reference(context, entry)
     if version.seal is None:
         return context.root.content.stream(entry[1])
     return _read_signed(context, version, entries, entry)

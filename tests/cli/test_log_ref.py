@@ -129,11 +129,17 @@ def test_checkout_takes_away_what_is_not_in_the_version_but_no_reference(
     assert tree(work / "out") == {"a.csv": b"a,b\n"}
 
 
-def test_cat_says_where_a_reference_leads(invoke: Invoke, server: WebServer) -> None:
-    invoke("log", "--ref", f"{server.url}/a.csv", "-n", "a", "-t", "dataset").ok()
-    refused = invoke("cat", "a", "a.csv")
-    assert refused.code == 2
-    assert "reference" in refused.stderr
+def test_cat_prints_what_a_reference_leads_to(invoke: Invoke, server: WebServer, lake: Path) -> None:
+    invoke("log", "--ref", f"{server.url}/a.csv", "--ref", f"file://{lake}/labels.csv", "-n", "a", "-t", "dataset").ok()
+    assert invoke("cat", "a", "a.csv").ok().stdout == "a,b\n"
+    invoke("log", "--ref", "regcli-artifact://a:v0/labels.csv", "-n", "b", "-t", "dataset").ok()
+    assert invoke("cat", "b", "labels.csv").ok().stdout == "labels"
+    (lake / "labels.csv").write_text("l\u0101bel")
+    assert invoke("cat", "a", "labels.csv").code == 6
+    server.pages["/a.csv"] = Page(b"a,b\n", '"two"')
+    assert (invoke("cat", "a", "a.csv").code, invoke("cat", "a", "a.csv").stdout) == (6, "")
+    del server.pages["/a.csv"]
+    assert invoke("cat", "a", "a.csv").code == 3
 
 
 def test_base_keeps_references(invoke: Invoke, lake: Path, work: Path) -> None:
