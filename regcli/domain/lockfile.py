@@ -7,8 +7,9 @@ different versions of one thing. The file comes with other people's repositories
 from __future__ import annotations
 
 import os
+import time
 
-from regcli.errors import ConflictError, IntegrityError, UsageError
+from regcli.errors import BusyError, ConflictError, IntegrityError, UsageError
 from regcli.model import DIGEST_HEX, is_unprintable, quote, version_index
 from regcli.store import files
 from regcli.store.manifest import InvalidPathError, normalize_path
@@ -200,6 +201,51 @@ def is_guarded(path: str) -> bool:
         if plain.rstrip(". ").casefold() in _GUARDED or plain.split(":")[0].casefold() in _GUARDED:
             return True
     return False
+
+
+class Editing:
+    """Keeps other processes from changing the lock of a directory inside a `with` block, where the system can.
+
+    The directory itself is locked: the file is replaced by every change, and no other file is left behind.
+    """
+
+    __slots__ = ("_base", "_descriptor", "_wait")
+
+    def __init__(self, base: str, wait: float) -> None:
+        """Name the directory, and the seconds to wait for others."""
+        self._base = base
+        self._wait = wait
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        """Wait for others, or raise BusyError."""
+        try:
+            import fcntl
+        except ImportError:
+            return
+        deadline = time.monotonic() + self._wait
+        try:
+            self._descriptor = os.open(self._base, os.O_RDONLY | files.CLOEXEC)
+            while True:
+                try:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise BusyError(
+                            f"{LOCK_NAME} is being changed by another process", hint="try again, or wait longer with --wait"
+                        ) from None
+                    time.sleep(0.01)
+                else:
+                    return
+        except OSError:
+            # A file system without locks; a change is still whole or not made.
+            return
+
+    def __exit__(self, *_: object) -> None:
+        """Let others in."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def encode_lock(pins: Iterable[Pin]) -> bytes:

@@ -12,6 +12,7 @@ from regcli.domain.collections import find_collection, is_live
 from regcli.domain.download import Downloaded, default_directory, download_version
 from regcli.domain.lockfile import (
     LOCK_NAME,
+    Editing,
     LockFileError,
     Pin,
     clean_directory,
@@ -111,14 +112,15 @@ def lock_references(context: Context, base: str, references: Sequence[str], dire
     """
     if directory is not None and len(references) > 1:
         raise UsageError("one directory cannot hold several versions", hint="lock them one by one, each with its own -o")
-    pins = {pin.reference: pin for pin in read_lock(base) or []}
     place = None if directory is None else _relative(base, directory)
-    done = []
-    for text in references:
-        reference = canonical_reference(context, text)
-        pins[reference] = _pin(context, reference, place, pins.get(reference))
-        done.append(pins[reference])
-    _write(base, pins)
+    with Editing(base, context.wait):
+        pins = {pin.reference: pin for pin in read_lock(base) or []}
+        done = []
+        for text in references:
+            reference = canonical_reference(context, text)
+            pins[reference] = _pin(context, reference, place, pins.get(reference))
+            done.append(pins[reference])
+        _write(base, pins)
     return done
 
 
@@ -147,16 +149,17 @@ def update_lock(context: Context, base: str, references: Sequence[str] = ()) -> 
         NotFoundError: there is no lock, it does not have that reference, or one cannot be resolved any more; nothing
             was written.
     """
-    pins = {pin.reference: pin for pin in require_lock(base)}
-    chosen = [_find_pin(context, pins, text) for text in references] or list(pins.values())
-    changes = []
-    for old in chosen:
-        new = _pin(context, old.reference, None, old)
-        pins[old.reference] = new
-        if new.document() != old.document():
-            changes.append((old, new))
-    if changes:
-        _write(base, pins)
+    with Editing(base, context.wait):
+        pins = {pin.reference: pin for pin in require_lock(base)}
+        chosen = [_find_pin(context, pins, text) for text in references] or list(pins.values())
+        changes = []
+        for old in chosen:
+            new = _pin(context, old.reference, None, old)
+            pins[old.reference] = new
+            if new.document() != old.document():
+                changes.append((old, new))
+        if changes:
+            _write(base, pins)
     return changes
 
 

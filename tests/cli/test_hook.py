@@ -323,6 +323,27 @@ def test_a_lock_below_is_synced_where_it_lies(branches: Repository, invoke: Invo
     assert [(item["directory"], item["written"]) for item in result["synced"]] == [("data", 0), ("files", 0)]
 
 
+def test_a_lock_beside_a_root_of_its_own_uses_that_root(repository: Repository, invoke: Invoke, home: Path, work: Path) -> None:
+    del repository.environment["REGCLI_ROOT"]
+    below = work / "below"
+    below.mkdir()
+    (work / ".gitignore").write_text(".regcli/\nfiles/\n")
+    (below / "a.txt").write_text("mine")
+    repository.run("regcli", "--root", ".regcli", "log", "a.txt", "-n", "own", "-t", "dataset", cwd=below)
+    repository.run("regcli", "lock", "own", "-o", "files", cwd=below)
+    repository.run("regcli", "hook", "install", "pre-commit", "post-checkout")
+    repository.commit(".gitignore", "below/regcli.lock")
+    repository.git("checkout", "-q", "-b", "another")
+    assert (below / "files" / "a.txt").read_text() == "mine"
+    assert not (home / ".local").exists()
+
+
+def test_a_linked_work_tree_gets_the_locked_versions_too(branches: Repository, work: Path) -> None:
+    branches.git("worktree", "add", "-q", "../second", "main")
+    assert (work.parent / "second" / "data" / "a.txt").read_text() == "one"
+    assert not (work / "data").exists()
+
+
 # The pre-commit framework
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -259,6 +260,17 @@ def test_a_version_with_files_for_git_is_not_synced(invoke: Invoke, work: Path) 
     invoke("lock", "zoo", "-o", ".").ok()
     assert invoke("sync").code == 5
     assert sorted(os.listdir(work)) == ["regcli.lock"]
+
+
+def test_two_processes_that_lock_at_once_lose_nothing(run: Invoke, invoke: Invoke, work: Path) -> None:
+    names = [f"zoo{number}" for number in range(6)]
+    for name in names:
+        log(invoke, work, {"a": name}, name=name)
+    with ThreadPoolExecutor(len(names)) as pool:
+        for result in pool.map(lambda name: run("lock", name), names):
+            result.ok()
+    assert [row["reference"] for row in read_lock(work)] == [f"local/default/{name}:latest" for name in names]
+    assert os.listdir(work) == ["regcli.lock"]
 
 
 def test_conflict_markers_stop_every_command(pinned: Invoke, work: Path) -> None:

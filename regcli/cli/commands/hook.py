@@ -169,14 +169,38 @@ def parse_size(text: str) -> int:
 
 
 def _verify(session: Session, name: str, *, quick: bool) -> list[dict[str, Any]]:
-    from regcli.cli.git import pushed_locks, staged_locks
+    from regcli.cli.git import pushed_locks, staged_locks, top_directory
     from regcli.domain.guarding import verify_locks
     from regcli.domain.lockfile import LOCK_NAME
 
     # By hand, without git to say what is pushed, what is staged is looked at.
     is_push = name == "pre-push" and sys.stdin is not None and not is_terminal(sys.stdin)
-    locks = pushed_locks(LOCK_NAME, sys.stdin) if is_push else staged_locks(LOCK_NAME)
-    return [{"kind": "lock", **problem.document()} for problem in verify_locks(session.context, locks, quick=quick)]
+    top = top_directory()
+    by_root: dict[str, tuple[Session, list[tuple[str, bytes]]]] = {}
+    for path, data in pushed_locks(LOCK_NAME, sys.stdin) if is_push else staged_locks(LOCK_NAME):
+        inner = _session_at(session, os.path.join(top, os.path.dirname(path)))
+        by_root.setdefault(inner.context.root_path, (inner, []))[1].append((path, data))
+    problems = [item for inner, locks in by_root.values() for item in verify_locks(inner.context, locks, quick=quick)]
+    return [{"kind": "lock", **problem.document()} for problem in problems]
+
+
+def _session_at(session: Session, directory: str) -> Session:
+    """Return the session that a command in this directory would have: the nearest root may be another there."""
+    before = os.getcwd()
+    try:
+        os.chdir(directory)
+    except OSError:
+        # Not checked out.
+        return session
+    try:
+        inner = Session(session.options)
+        inner.command = session.command
+        # Looks around for the root here and now.
+        inner.context.warnings.clear()
+    finally:
+        # git says relative to this where the repository is.
+        os.chdir(before)
+    return inner
 
 
 def _large_files(session: Session, limit: int) -> list[dict[str, Any]]:
@@ -211,7 +235,7 @@ def _sync(session: Session, name: str) -> int:
         if not os.path.lexists(os.path.join(base, LOCK_NAME)):
             continue
         try:
-            done += sync_lock(session, base)
+            done += sync_lock(_session_at(session, base), base)
         except RegcliError as error:
             if failure is not None:
                 session.warn(f"{failure.message}")
