@@ -68,6 +68,7 @@ class Run:
         self.notes: str | None = state.get("notes")
         self.tags: tuple[str, ...] = tuple(state.get("tags") or ())
         self._title: str = state.get("title") or state["name"]
+        self._stored: dict[str, Any] = {"summary": state["summary"], "history": state.get("history")}
         self._own_summary: dict[str, Any] = dict(state["summary"]) if resumed else {}
         self.config = RunMapping(state["config"], lambda values: self._update({"config": values}))
         self.summary = RunMapping({**self._own_summary, **_plain(self._history.summary)}, self._summarize)
@@ -384,7 +385,10 @@ class Run:
     def _flush(self) -> None:
         """Make durable what was logged so far."""
         self._history.flush()
-        self._update(self._facts())
+        facts = self._facts()
+        if facts != self._stored:
+            self._update(facts)
+            self._stored = facts
 
     def _facts(self) -> dict[str, Any]:
         return {"summary": self.summary.as_dict(), "history": self._history.facts()}

@@ -375,7 +375,8 @@ def _require_right(context: Context, automation: Automation, *, removing: bool =
     owner = context.root.owner
     if context.user == owner:
         return
-    if scope == ROOT:
+    # The settings of a shared root can be written by its owner alone.
+    if scope == ROOT or context.root.shared is not None:
         raise RoleError(
             f"user {quote(context.user)} is not the owner of the root and may not change its automations", hint=f"ask {owner}"
         )
@@ -412,11 +413,12 @@ def make_outbox(context: Context) -> None:
     """Make the directory whose presence says that there are, or were, automations."""
     root = context.root
     try:
-        files.make_directories(f"{root.path}/outbox")
-        if root.shared is not None:
-            from regcli.domain.sharing import OPEN
+        for path in (f"{root.path}/outbox", f"{root.path}/outbox/done"):
+            files.make_directories(path)
+            if root.shared is not None:
+                from regcli.domain.sharing import OPEN
 
-            os.chmod(f"{root.path}/outbox", OPEN)
+                os.chmod(path, OPEN)
     except PermissionError:
         # Somebody else made it and lets the group write; if not, writing into it will say so.
         return

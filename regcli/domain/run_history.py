@@ -43,7 +43,7 @@ class HistoryWriter:
         rows: how many rows there are. size: bytes of them.
     """
 
-    __slots__ = ("_clock", "_descriptor", "_flushed", "_flushed_at", "_hash", "rows", "size", "step", "summary")
+    __slots__ = ("_clock", "_descriptor", "_flushed", "_flushed_at", "_hash", "_unnamed", "rows", "size", "step", "summary")
 
     def __init__(self, run_base: str, clock: Callable[[], float]) -> None:
         """Open the history for appending; what earlier processes of the run wrote is kept.
@@ -53,6 +53,8 @@ class HistoryWriter:
         """
         path = history_path(run_base)
         self._clock = clock
+        # The name of a new file is made durable with its first rows.
+        self._unnamed: str | None = run_base
         self.step: int | None = None
         self.summary: Row = {}
         self.rows = 0
@@ -68,8 +70,6 @@ class HistoryWriter:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
             if os.fstat(self._descriptor).st_size > self.size:
                 os.ftruncate(self._descriptor, self.size)
-            if self.size == 0:
-                files.fsync_directory(run_base)
         except OSError as error:
             raise files.explain(error, f"cannot write {path}") from error
         self._flushed_at = clock()
@@ -117,6 +117,9 @@ class HistoryWriter:
             return
         try:
             files.fsync_file(self._descriptor)
+            if self._unnamed is not None:
+                files.fsync_directory(self._unnamed)
+                self._unnamed = None
         except OSError as error:
             raise files.explain(error, "cannot flush the metrics of the run") from error
         self._flushed = self.size

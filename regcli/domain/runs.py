@@ -113,6 +113,10 @@ def ensure_run(context: Context, text: str) -> tuple[Chain, str]:
     name = ArtifactName.parse(text)
     project = context.project
     chain = run_chain(context, project, name)
+    state = chain.read().state
+    if state["name"] is not None:
+        # Whatever is recorded in its log next makes its beginning durable too.
+        return chain, run_ref(state)
 
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         return [creation(project, name)] if snapshot.state["name"] is None else []

@@ -244,6 +244,10 @@ def share_root(context: Context, group: str) -> list[str]:
         )
     for name in ("", "/locks", "/registries", "/packs", "/packs/index", "/blobs", "/backrefs", "/projects", "/settings"):
         _open_directory(f"{root.path}{name}", OPEN, gid)
+    # Everybody's own caches lie below; the outbox is there once an automation was added.
+    for name in ("/cache", "/outbox", "/outbox/done"):
+        if name == "/cache" or os.path.isdir(f"{root.path}{name}"):
+            _open_directory(f"{root.path}{name}", OPEN, gid)
     # Made by the owner, who then can sweep them: whoever owns a sticky directory may delete in it.
     for name in ("blobs", "backrefs"):
         _open_shards(f"{root.path}/{name}", gid)
