@@ -155,7 +155,7 @@ class Collected:
 
 
 def collect_garbage(
-    context: Context, text: str | None, policy: Policy, *, progress: Callable[[str], None] | None = None
+    context: Context, text: str | None, policy: Policy, *, progress: Callable[[int, int], None] | None = None
 ) -> Collected:
     """Delete what is due, purge what was deleted, and take content off the disk that nothing needs.
 
@@ -164,7 +164,7 @@ def collect_garbage(
         text: a collection, registry or project whose versions this is about; None for all of the root. Content is
             swept in the whole root all the same, since it is shared.
         policy: what goes.
-        progress: told what is being done.
+        progress: told (1, 0) for each manifest that was read.
 
     Raises:
         RefusedError: the locks of this file system prove nothing. IntegrityError: what is live cannot be known for certain.
@@ -173,7 +173,6 @@ def collect_garbage(
     from regcli.store.locktest import distrust_of_locks
     from regcli.store.reserve import give_up_reserve, keep_reserve
 
-    say = progress or (lambda _: None)
     root = context.root
     doubt = distrust_of_locks(root.path, f"{root.path}/locks")
     if doubt is not None and not policy.offline:
@@ -186,7 +185,6 @@ def collect_garbage(
         give_up_reserve(root.path)
     with context.lock("content", exclusive=True):
         with context.lock("settings", exclusive=True):
-            say("reading versions")
             survey = Survey(context)
             scope = _scope(context, survey, text)
             now = context.clock()
@@ -206,11 +204,10 @@ def collect_garbage(
                 _purge(context, survey, policy, collected, due)
             except StorageError:
                 # On a full disk the commits of many collections may need what the first ones freed.
-                _sweep(context, survey, policy, collected, young=young)
+                _sweep(context, survey, policy, collected, young=young, progress=progress)
                 if (len(due), collected.freed) == before:
                     raise
-        say("sweeping content")
-        _sweep(context, survey, policy, collected, young=young)
+        _sweep(context, survey, policy, collected, young=young, progress=progress)
         if not policy.dry_run:
             keep_reserve(root.path)
     return collected
@@ -404,7 +401,15 @@ def _commit_purge(context: Context, collection: Collection, due: list[int]) -> N
     context.transact(collection.chain, check)
 
 
-def _sweep(context: Context, survey: Survey, policy: Policy, collected: Collected, *, young: float) -> None:
+def _sweep(
+    context: Context,
+    survey: Survey,
+    policy: Policy,
+    collected: Collected,
+    *,
+    young: float,
+    progress: Callable[[int, int], None] | None,
+) -> None:
     """Move dead content to the trash and empty the trash of what is old."""
     from regcli.store import litter, sweep
 
@@ -414,6 +419,8 @@ def _sweep(context: Context, survey: Survey, policy: Policy, collected: Collecte
     for address, records in by_manifest(kept).items():
         live.add(address)
         live.update(blob.hex() for blob in blobs_of(context, records[0]))
+        if progress is not None:
+            progress(1, 0)
     live.update(survey.signed_lists())
     now = context.clock()
     for part in open_parts(context, format_time(now - _ABANDONED)):

@@ -63,7 +63,7 @@ def disk_usage(context: Context, text: str | None, *, progress: Callable[[int, i
     Args:
         context: who asks, and where.
         text: a version, collection, registry or project; None for the root.
-        progress: told (manifests read, of so many).
+        progress: told (1, 0) for each manifest that was read.
 
     Raises:
         NotFoundError: no such thing. RoleError: the user may not look. IntegrityError: a manifest is damaged.
@@ -125,7 +125,7 @@ def _count(
             if blob in used or done <= len(own):
                 used[blob] = used.get(blob, 0) + len(records)
         if progress is not None:
-            progress(done, len(groups))
+            progress(1, 0)
     for part in parts:
         _count_part(context, part, used)
 

@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Size, human_size, table
+from regcli.cli.progress import progress
 
 app = typer.Typer()
 
@@ -32,7 +33,8 @@ def du(
     session = session_of(ctx)
     from regcli.domain.usage import disk_usage
 
-    document = disk_usage(session.context, reference)
+    with progress(session, "reading manifests") as update:
+        document = disk_usage(session.context, reference, progress=update)
     rows = [*document["parts"], document]
     if "reclaimable" in document:
         session.note(

@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import definitions, human_count, human_size
+from regcli.cli.progress import progress
 
 if TYPE_CHECKING:
     from regcli.cli.context import Session
@@ -64,7 +65,8 @@ def gc(
         dry_run=dry_run,
         offline=offline,
     )
-    collected = collect_garbage(session.context, reference, policy)
+    with progress(session, "reading manifests") as update:
+        collected = collect_garbage(session.context, reference, policy, progress=update)
     for item in collected.deleted:
         if item.consumers:
             session.warn(f"{item.version.ref} was used by {', '.join(item.consumers)}")
