@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from regcli.domain.lockfile import Editing, Pin, parse_lock, write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,15 +265,26 @@ def test_a_version_with_files_for_git_is_not_synced(invoke: Invoke, work: Path) 
     assert sorted(os.listdir(work)) == ["regcli.lock"]
 
 
-def test_two_processes_that_lock_at_once_lose_nothing(run: Invoke, invoke: Invoke, work: Path) -> None:
-    names = [f"zoo{number}" for number in range(6)]
-    for name in names:
-        log(invoke, work, {"a": name}, name=name)
-    with ThreadPoolExecutor(len(names)) as pool:
-        for result in pool.map(lambda name: run("lock", name), names):
-            result.ok()
-    assert [row["reference"] for row in read_lock(work)] == [f"local/default/{name}:latest" for name in names]
-    assert os.listdir(work) == ["regcli.lock"]
+@pytest.mark.parametrize("arguments", [["lock", "zoo"], ["lock", "--update"]], ids=" ".join)
+def test_a_lock_that_another_process_changes_is_waited_for(
+    pinned: Invoke, run: Invoke, work: Path, arguments: list[str]
+) -> None:
+    log(pinned, work, {"a.txt": "new"})
+    promote(pinned)
+    before = (work / "regcli.lock").read_bytes()
+    with ThreadPoolExecutor() as pool:
+        with Editing(str(work), wait=1):
+            assert run(*arguments, "--wait", "0.1").code == 7
+            assert (work / "regcli.lock").read_bytes() == before
+            waiting = pool.submit(run, *arguments)
+            # What is written meanwhile is not lost.
+            time.sleep(1)
+            meanwhile = Pin("model/zoo:v1", "v0", "0" * 32, 1, "meanwhile")
+            write_lock(str(work), [*parse_lock(before, "regcli.lock"), meanwhile])
+        waiting.result().ok()
+    rows = {row["reference"]: row["version"] for row in read_lock(work)}
+    # `--update` that had read the lock before would not know the new pin; `lock` would have dropped it.
+    assert rows["model/zoo:v1"] == ("v1" if "--update" in arguments else "v0")
 
 
 def test_conflict_markers_stop_every_command(pinned: Invoke, work: Path) -> None:
