@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
+from regcli.errors import RegcliError
+from regcli.store import files, jsontext
+
 _LITTER = ".tmp-"
 _OLD = 3600.0
 
@@ -17,6 +20,8 @@ def remove_log_litter(root: str, *, now: float) -> int:
     removed = 0
     for top in ("registries", "projects", "settings", "backrefs", "locks"):
         for directory, _, names in os.walk(f"{root}/{top}"):
+            if directory.endswith("/pages"):
+                removed += _remove_unlisted(directory, names, now)
             for name in names:
                 if name.startswith(_LITTER):
                     removed += _remove(f"{directory}/{name}", now)
@@ -24,6 +29,16 @@ def remove_log_litter(root: str, *, now: float) -> int:
         if name.startswith(_LITTER):
             removed += _remove(f"{root}/{name}", now)
     return removed
+
+
+def _remove_unlisted(directory: str, names: list[str], now: float) -> int:
+    """Remove pages that a killed writer left before a head listed them; a reader with an older head replays the log."""
+    try:
+        head = jsontext.unseal(files.read_document(f"{os.path.dirname(directory)}/head.json"))
+        listed = {page[2] for page in (head or {})["records"]["pages"]}
+    except (OSError, RegcliError, KeyError, TypeError, IndexError):
+        return 0
+    return sum(_remove(f"{directory}/{name}", now) for name in names if name not in listed and not name.startswith(_LITTER))
 
 
 def _remove(path: str, now: float) -> int:

@@ -138,7 +138,8 @@ class Records:
             for key in keys:
                 del self.recent[key]
         self._merge()
-        return sorted(before - {page[2] for page in self.pages})
+        # Also those that were written here and merged at once.
+        return sorted((before | self._cache.keys()) - {page[2] for page in self.pages})
 
     def _rewrite_changed(self) -> None:
         for position, page in enumerate(self.pages):
