@@ -30,7 +30,7 @@ _regcli_options() {
         'protect') reply='--rm --ls --require-signature --message -m' ;;
         'download') reply='--output -o --path-prefix --include --exclude --link-mode --jobs -j --allow-missing-references --stamp --depfile --allow-unsigned' ;;
         'checkout') reply='--force -f --allow-missing-references --link-mode --allow-unsigned' ;;
-        'verify') reply='--quick --allow-unsigned' ;;
+        'verify') reply='--quick --repair --from --allow-unsigned' ;;
         'lock') reply='--output -o --check --update --allow-unsigned' ;;
         'sync') reply='--frozen --force -f --link-mode --jobs -j --allow-unsigned' ;;
         'resolve') reply='--digest --source --path --allow-unsigned' ;;
@@ -122,6 +122,7 @@ _regcli_value() {
         'download --stamp') reply='file' ;;
         'download --depfile') reply='file' ;;
         'checkout --link-mode') reply='words auto copy reflink hardlink symlink' ;;
+        'verify --from') reply='file' ;;
         'lock --output'|'lock -o') reply='dir' ;;
         'sync --link-mode') reply='words auto copy reflink hardlink symlink' ;;
         'sync --jobs'|'sync -j') reply='nothing' ;;
