@@ -63,11 +63,11 @@ def lock(
     return None
 
 
-_COLUMNS = ("Reference", "Version", "Digest", "Size", "Directory")
+_COLUMNS = ("Reference", "Version", "Size", "Directory")
 
 
-def _row(pin: Pin) -> tuple[str, str, str, Size, str]:
-    return pin.reference, pin.version, pin.digest, Size(pin.size), pin.directory
+def _row(pin: Pin) -> tuple[str, str, Size, str]:
+    return pin.reference, pin.version, Size(pin.size), pin.directory
 
 
 def _check(session: Session) -> int:
@@ -92,5 +92,7 @@ def _update(session: Session, references: list[str]) -> None:
     session.note("nothing has moved" if not changes else f"{human_count(len(changes), 'pin')} updated")
     session.emit(
         {"path": lock_path(base), "updated": [{"before": old.document(), "after": new.document()} for old, new in changes]},
-        table(("Reference", "Before", "Now"), ((new.reference, old.version, new.version) for old, new in changes)),
+        table(("Reference", "Before", "Now"), [(new.reference, old.version, new.version) for old, new in changes])
+        if changes
+        else (),
     )
