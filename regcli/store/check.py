@@ -261,6 +261,7 @@ def write_blob_file(content: Content, digest: str, write: Callable[[int], bool])
             finally:
                 os.close(descriptor)
             if not files.link_exclusive(temporary, path) and _check_file(path, bytes.fromhex(digest)):
+                files.remove_obstacle(path)
                 os.replace(temporary, path)
         finally:
             try:

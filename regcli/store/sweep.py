@@ -270,7 +270,8 @@ def _move_back(source: str, target: str) -> bool:
     directory = os.path.dirname(target)
     try:
         files.make_directories(directory)
-        if not files.link_exclusive(source, target) and not os.path.exists(target):
+        if not files.link_exclusive(source, target) and not _are_equal(source, target):
+            # What lies there may be damaged, and this its only intact copy: it stays in the trash.
             return False
         # Young again: the next sweep must not take it before its new version is committed.
         os.utime(target)
@@ -279,6 +280,19 @@ def _move_back(source: str, target: str) -> bool:
     except OSError:
         return os.path.exists(target)
     return True
+
+
+def _are_equal(first: str, second: str) -> bool:
+    descriptors: list[int] = []
+    try:
+        # One by one: what was opened before a failure is closed below.
+        descriptors.extend(os.open(path, files.READ) for path in (first, second))
+        return blobs.same_bytes(*descriptors)
+    except OSError:
+        return False
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def restore_trash(content: Content, name: str) -> int:

@@ -21,9 +21,9 @@ GENESIS = "0" * 64
 def twins(size: int = 2048, one: bytes = b"good", other: bytes = b"evil") -> tuple[bytes, bytes]:
     """Return two different contents of one size with one XXH3-128.
 
-    In its loop over 64-byte stripes, XXH3 adds low32(lane ^ secret) * high32(lane ^ secret) to one accumulator and the lane itself
-    to its neighbour. Where the low half of a lane equals the secret's, the product is 0 whatever the high half is; two such
-    lanes, the first of the first two stripes, may then swap their high halves: all sums stay as they were.
+    In its loop over 64-byte stripes, XXH3 adds low32(lane ^ secret) * high32(lane ^ secret) to one accumulator and the lane
+    itself to its neighbour. Where the low half of a lane equals the secret's, the product is 0 whatever the high half is; two
+    such lanes, the first of the first two stripes, may then swap their high halves: all sums stay as they were.
     """
     assert size >= 1088
     assert len(one) == len(other) == 4

@@ -1,0 +1,64 @@
+"""`regcli verify --repair`: exit codes, JSON and wrong usage; what it mends is tested in tests/domain/test_repairing.py."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Result
+
+    Run = Callable[..., Result]
+
+
+@pytest.fixture
+def copy(invoke: Run, root: Path, zoo: Path, tmp_path: Path) -> Path:
+    """A root with one version whose content is gone, and an intact copy of it."""
+    invoke("log", zoo, "-n", "zoo", "-t", "dataset").ok()
+    copy = shutil.copytree(root, tmp_path / "copy")
+    shutil.rmtree(root / "packs")
+    return copy
+
+
+def test_what_could_be_mended_exits_0(invoke: Run, copy: Path) -> None:
+    assert invoke("verify").code == 1
+    done = invoke("verify", "--repair", "--from", copy, "--json").ok().json
+    assert done["ok"]
+    assert done["problems"] == []
+    assert all(what.startswith("blob ") for what in done["repaired"])
+    assert len(done["repaired"]) == 2
+    assert invoke("verify").ok()
+
+
+def test_what_could_not_be_mended_exits_1_and_is_named(invoke: Run, copy: Path, zoo: Path, work: Path) -> None:
+    (work / "empty").mkdir()
+    done = invoke("verify", "--repair", "--from", "empty", "--json")
+    assert done.code == 1
+    assert not done.json["ok"]
+    assert done.json["problems"]
+    # The file is at hand, the list of files is not.
+    half = invoke("verify", "--repair", "--from", zoo, "--json")
+    assert half.code == 1
+    assert [problem["kind"] for problem in half.json["problems"]] == ["missing"]
+
+
+def test_only_the_content_of_one_version_is_mended(invoke: Run, copy: Path) -> None:
+    assert invoke("verify", "zoo", "--repair", "--from", copy).ok()
+    assert invoke("verify", "zoo").ok()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--from", "x"), 2),
+        (("--repair", "--from", "nowhere"), 3),
+        (("zoo", ".", "--repair"), 2),
+    ],
+)
+def test_wrong_usage(invoke: Run, copy: Path, arguments: tuple[str, ...], code: int) -> None:
+    assert invoke("verify", *arguments).code == code
