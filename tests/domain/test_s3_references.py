@@ -181,6 +181,42 @@ def test_what_was_put_in_parts_is_fetched_and_its_times_kept(
     assert os.stat(tmp_path / "out" / "parts.bin").st_mtime == 1
 
 
+def test_keys_are_taken_as_they_stand(context: Context, client: Any, tmp_path: Path) -> None:
+    client.create_bucket(Bucket="odd-keys")
+    names = ["w#x", "100%", "a%20b", "q?y", "동물원", 't~*[z]{}^|"<>', "a+b&c=d;e", "end "]
+    for name in names:
+        client.put_object(Bucket="odd-keys", Key=f"p/{name}", Body=name.encode())
+    log(context, "each", *[f"s3://odd-keys/p/{name}" for name in names])
+    log(context, "all", "s3://odd-keys/p")
+    for artifact in ("each", "all"):
+        fetch(context, artifact, tmp_path / artifact)
+        assert tree(tmp_path / artifact) == {name: name.encode() for name in names}
+    for key in ("a//b", "./c"):
+        with pytest.raises(UsageError, match="cannot be asked for"):
+            collect_references(context, f"s3://odd-keys/{key}")
+
+
+def test_a_profile_gives_the_credentials_and_the_region(
+    endpoint: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "credentials").write_text("[work]\naws_access_key_id = key\naws_secret_access_key = secret\n")
+    (tmp_path / "config").write_text("[profile work]\nregion = eu-west-1\n")
+    variables = {
+        "AWS_S3_ENDPOINT_URL": endpoint,
+        "AWS_PROFILE": "work",
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+    }
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    context = make_context(tmp_path / "root", variables)
+    log(context, "a", f"s3://{bucket}/single.bin")
+    fetch(context, "a", tmp_path / "out")
+    assert tree(tmp_path / "out") == {"single.bin": b"single"}
+
+
 def test_a_store_that_is_not_there_is_said_with_what_to_check(tmp_path: Path, environment: dict[str, str]) -> None:
     context = make_context(tmp_path / "root", {**environment, "AWS_S3_ENDPOINT_URL": "http://127.0.0.1:9"})
     with pytest.raises(StorageError, match="cannot read 's3://b/k' from S3") as caught:

@@ -187,7 +187,7 @@ class Buckets:
             "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
         }
         if place.kind == S3:
-            return store.S3Store(place.bucket, config=self._s3_config(), **self._s3_credentials(), **common)
+            return store.S3Store(place.bucket, **self._s3_options(), **common)
         if place.kind == GS:
             config: dict[str, Any] = {}
             if url := get("STORAGE_EMULATOR_HOST"):
@@ -200,7 +200,11 @@ class Buckets:
             config["endpoint"] = url
         return store.AzureStore(place.bucket, config=config, **common)
 
-    def _s3_config(self) -> dict[str, Any]:
+    def _s3_options(self) -> dict[str, Any]:
+        """Return the configuration, and the credentials of boto3's chain where the environment has none.
+
+        boto3 knows profiles; it is used where it is installed and needed by nobody.
+        """
         get = self.environment.get
         config: dict[str, Any] = {}
         if url := get("AWS_S3_ENDPOINT_URL") or get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL"):
@@ -209,23 +213,18 @@ class Buckets:
             config["region"] = region
         if get("AWS_NO_SIGN_REQUEST", "").lower() in ("1", "true", "yes"):
             config["skip_signature"] = True
-        return config
-
-    def _s3_credentials(self) -> dict[str, Any]:
-        """Use boto3's chain, which knows profiles, where it is installed and the environment has no key."""
-        if self.environment.get("AWS_ACCESS_KEY_ID") or self.environment.get("AWS_NO_SIGN_REQUEST"):
-            return {}
-        try:
-            from boto3 import Session
-            from obstore.auth.boto3 import (
-                Boto3CredentialProvider,
-            )
-        except ImportError:
-            return {}
-        session = Session()
-        if session.get_credentials() is None:
-            return {}
-        return {"credential_provider": Boto3CredentialProvider(session)}
+        elif not get("AWS_ACCESS_KEY_ID"):
+            try:
+                from boto3 import Session
+                from obstore.auth.boto3 import Boto3CredentialProvider
+            except ImportError:
+                return {"config": config}
+            session = Session()
+            if session.region_name:
+                config.setdefault("region", session.region_name)
+            if session.get_credentials() is not None:
+                return {"config": config, "credential_provider": Boto3CredentialProvider(session)}
+        return {"config": config}
 
 
 def _obstore() -> Any:
@@ -303,7 +302,7 @@ def _explain(error: Exception, uri: str, place: Place) -> Exception:
         return error
     name = type(error).__name__
     text = " ".join(str(error).partition("\n\nDebug source")[0].split())
-    if name == "InvalidPathError":
+    if name == "InvalidPathError" or text.startswith("Could not parse path"):
         return UsageError(f"{quote(uri)} has a key that cannot be asked for: {text[:300]}")
     if "status code: 404" in text:
         # A bucket that is not there, which obstore has no error of its own for.
