@@ -125,7 +125,7 @@ def _find(obj: Any) -> tuple[str, str, Callable[[Any, str], Info]]:
     for kind, is_one, write, ending in _codecs():
         if is_one(obj):
             return kind, ending, write
-    raise NoCodecError(f"an object of type {type_name(obj)} cannot be added", hint=f"what works: {WORKS}")
+    raise NoCodecError(f"an object of type {type_name(obj)} cannot be added; what works: {WORKS}")
 
 
 def type_name(obj: Any) -> str:
@@ -176,7 +176,7 @@ def write_table(obj: Any, path: str) -> Info:
     try:
         data = [jsonvalues.to_plain(list(row)) for row in obj.data]
     except TypeError as error:
-        raise NoCodecError(f"a cell of the table cannot be kept: {error}", hint=f"what works in a cell: {_CELLS}") from error
+        raise NoCodecError(f"a cell of the table cannot be kept: {error}; what works: {_CELLS}") from error
     columns = [str(column) for column in obj.columns]
     _write(
         path,
@@ -205,7 +205,7 @@ def write_json(obj: Any, path: str) -> Info:
     try:
         plain = jsonvalues.to_plain(obj)
     except TypeError as error:
-        raise NoCodecError(f"the {type_name(obj)} cannot be kept as JSON: {error}", hint=f"what works: {WORKS}") from error
+        raise NoCodecError(f"the {type_name(obj)} cannot be kept as JSON: {error}; what works: {WORKS}") from error
     _write(path, jsonvalues.dump(plain))
     return {"format": "json"}
 

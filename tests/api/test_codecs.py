@@ -223,10 +223,9 @@ CYCLE.append(CYCLE)
     ids=repr,
 )  # fmt: skip
 def test_what_cannot_be_kept_is_a_type_error_that_lists_what_works(obj: Any, temporary: Path) -> None:
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(TypeError, match=r"what works: .*(pandas|NumPy)") as caught:
         encode(obj, "x")
-    assert isinstance(caught.value, (NoCodecError, RegcliError))
-    assert "what works" in str(caught.value.hint)  # type: ignore[attr-defined, unused-ignore]
+    assert isinstance(caught.value, NoCodecError)
     assert list(temporary.iterdir()) == []
 
 

@@ -58,10 +58,9 @@ def test_the_same_objects_are_the_same_version(work: Path) -> None:
 
 def test_an_object_that_has_no_form_changes_nothing(work: Path) -> None:
     artifact = regcli.Artifact("objects", "dataset")
-    with pytest.raises(TypeError, match="cannot be added") as caught:
+    with pytest.raises(TypeError, match=r"cannot be added; what works: regcli\.Table") as caught:
         artifact.add(object(), "x")
     assert isinstance(caught.value, regcli.RegcliError)
-    assert "regcli.Table" in str(caught.value.hint)
     assert list(artifact.manifest.entries) == []
 
 
