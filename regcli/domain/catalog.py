@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain.collections import LINK, Collection, open_collection_directory
+from regcli.domain.collections import LINK, Collection, is_there, open_collection_directory
 from regcli.errors import RegcliError
 from regcli.model import fold
 from regcli.store import files, jsontext
@@ -74,8 +74,8 @@ class Entry:
 
     @property
     def exists(self) -> bool:
-        """Whether there is such a collection, and it was not removed."""
-        return self.state["name"] is not None and not self.state["removed"]
+        """Whether there is such a collection, and neither it nor its registry was removed."""
+        return is_there(self.state, self.registry)
 
     @property
     def is_link(self) -> bool:

@@ -186,6 +186,16 @@ def reduce_collection(state: State, records: Records, commit: dict[str, Any]) ->
     state["settings_seq"] = settings_seq
 
 
+def is_there(state: State, registry: Registry | None) -> bool:
+    """Tell whether a collection of this state exists in a registry (None: in a project).
+
+    A registry that was removed took its collections along; one made under its name later has another id.
+    """
+    if state["name"] is None or state["removed"]:
+        return False
+    return registry is None or (registry.exists and state["registry"] in (None, registry.state["id"]))
+
+
 class Collection:
     """An opened collection.
 
@@ -211,12 +221,7 @@ class Collection:
     @property
     def exists(self) -> bool:
         """Whether there is such a collection, and neither it nor its registry was removed."""
-        state = self.snapshot.state
-        if state["name"] is None or state["removed"]:
-            return False
-        if self.registry is None:
-            return True
-        return self.registry.exists and state["registry"] in (None, self.registry.state["id"])
+        return is_there(self.snapshot.state, self.registry)
 
     @property
     def name(self) -> str:

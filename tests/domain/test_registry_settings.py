@@ -267,3 +267,16 @@ def test_a_file_cannot_take_types_away_or_open_what_is_restricted(world: World) 
         apply_settings(world.user(), edited(world, **{'    "dataset",\n': ""}))
     with pytest.raises(RefusedError, match="restricted, which cannot be undone"):
         apply_settings(world.user(), edited(world, restricted="organization"))
+
+
+def test_what_a_deleted_registry_held_is_found_nowhere(world: World) -> None:
+    from regcli.domain.listing import collection_rows, find_container, registry_rows
+    from regcli.domain.search import Query, search
+
+    assert any(result.ref.startswith("model/zoo") for result in search(world.user(), Query("zoo")))
+    remove_registry(world.user(), MODEL)
+    assert not any(result.ref.startswith("model") for result in search(world.user(), Query(None)))
+    create_registry(world.user(), MODEL)
+    assert not any(result.ref.startswith("model/") for result in search(world.user(), Query(None)))
+    assert collection_rows(world.user(), find_container(world.user(), "model")) == []
+    assert {row["name"]: row["collections"] for row in registry_rows(world.user())} == {"dataset": 0, "model": 0}
