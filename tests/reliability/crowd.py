@@ -110,11 +110,20 @@ class Actor:
     def do_protect(self, token: str) -> tuple[list[str], str | None]:
         return ["protect", "model", f"p{token}"], f"p{token}"
 
+    def do_again(self, token: str) -> tuple[list[str], str | None]:
+        # The same few contents, again and again: what gc is about to take away is just being added.
+        path = self.place / "same.txt"
+        path.write_bytes(bytes([65 + self.random.randrange(3)]) * self.random.choice((500, (1 << 20) + 5)))
+        return ["log", str(path), "-n", self.collection(), "-t", "dataset", "--new-version", "-d", token], token
+
     def do_delete(self, token: str) -> tuple[list[str], str | None]:
-        return ["delete", f"{self.collection()}:v{self.random.randrange(20)}"], ""
+        return ["delete", f"{self.collection()}:latest~{self.random.randrange(3)}", "--delete-aliases", "-m", token], token
+
+    def do_undelete(self, token: str) -> tuple[list[str], str | None]:  # noqa: ARG002 - it may change nothing
+        return ["undelete", f"{self.collection()}:v{self.random.randrange(30)}"], None
 
     def do_gc(self, token: str) -> tuple[list[str], str | None]:  # noqa: ARG002 - one form for all
-        return ["gc"], None
+        return ["gc", "--grace", "0"], None
 
     def do_resolve(self, token: str) -> tuple[list[str], str | None]:  # noqa: ARG002
         where = self.random.choice((self.collection, self.target))()
@@ -155,6 +164,17 @@ def start(plan: Plan, name: str, seed: int, commands: int | None) -> int:
         os._exit(code)
 
 
+def wait_for_answers(plan: Plan, size: int) -> None:
+    """Wait until the journals have grown by `size` bytes."""
+
+    def written() -> int:
+        return sum(entry.stat().st_size for entry in os.scandir(plan["journals"]))
+
+    goal, deadline = written() + size, time.monotonic() + 60
+    while written() < goal and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
 def crowd(plan: Plan) -> int:
     """Start everybody, kill as planned, wait for the rest; returns how many ended in another way than planned."""
     import regcli.cli.app
@@ -172,7 +192,9 @@ def crowd(plan: Plan) -> int:
         signal.pause()
     chance = random.Random(plan["seed"])
     for _ in range(plan["kills"]):
-        time.sleep(chance.uniform(0.001, plan["pause"]))
+        # Some answers later, on a machine however busy, and then at any moment.
+        wait_for_answers(plan, chance.randrange(400, 3000))
+        time.sleep(chance.uniform(0.0, plan["pause"]))
         victim = chance.choice(list(alive))
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)

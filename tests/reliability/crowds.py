@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHANGES = {"log": 8, "large": 1, "link": 5, "alias": 6, "unalias": 1, "tag": 2, "edit": 2, "unlink": 2, "protect": 1}
+# Where versions go too, and the space of what is gone is freed at once.
+EVERYTHING = {**CHANGES, "again": 3, "delete": 3, "undelete": 1, "gc": 1}
 READING = {"resolve": 8, "download": 1}
 
 
@@ -22,7 +24,7 @@ def plan_crowd(root: Path, base: Path, **more: Any) -> Path:
         (base / name).mkdir(parents=True, exist_ok=True)
     plan = {
         "root": str(root), "work": str(base / "work"), "journals": str(base / "journals"), "writers": 3, "readers": 0,
-        "commands": 0, "kills": 0, "pause": 0.05, "collections": 2, "seed": 1, "wait": 30, "mix": CHANGES, "reading": READING,
+        "commands": 0, "kills": 0, "pause": 0.02, "collections": 2, "seed": 1, "wait": 30, "mix": CHANGES, "reading": READING,
         "forever": False, **more,
     }  # fmt: skip
     path = base / "plan.json"

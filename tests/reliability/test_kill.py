@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.reliability import crowds, model
-from tests.reliability.harness import has_command, inside, scaled
+from tests.reliability.harness import environment, has_command, inside, run, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,8 @@ PER_VICTIM = 1
 def kill_crowd(tmp_path: Path, kills: int, broken: str | None = None, seed: int = 1) -> tuple[Path, list[model.Event]]:
     root = tmp_path / "root"
     root.mkdir(exist_ok=True)
-    return root, crowds.run_crowd(root, tmp_path, broken, kills=kills, writers=3, seed=seed)
+    mix = crowds.EVERYTHING if has_command("gc") else crowds.CHANGES
+    return root, crowds.run_crowd(root, tmp_path, broken, kills=kills, writers=3, seed=seed, mix=mix)
 
 
 def problems_after(root: Path, events: list[model.Event], victims: int) -> list[str]:
@@ -40,7 +41,7 @@ def problems_after(root: Path, events: list[model.Event], victims: int) -> list[
 def test_no_acknowledged_change_is_lost_and_nothing_needs_a_hand(tmp_path: Path, not_done: Callable[[str], None]) -> None:
     root, events = kill_crowd(tmp_path, KILLS)
 
-    assert len(model.acknowledged(events)) > KILLS, "the crowd must have got something done between the kills"
+    assert len(model.acknowledged(events)) > KILLS // 2, "the crowd must have got something done between the kills"
     assert problems_after(root, events, KILLS + 3) == []
 
     # The next commands work as if nothing had happened, on every collection.
@@ -52,27 +53,17 @@ def test_no_acknowledged_change_is_lost_and_nothing_needs_a_hand(tmp_path: Path,
         inside("download", f"model/after-{name}:fine", "-o", f"got-{name}", root=root, cwd=work).ok()
         assert (work / f"got-{name}" / "after.txt").read_text() == "after"
     inside("verify", root=root, cwd=work).ok()
-    if has_command("gc"):
-        age_everything(root)
-        inside("gc", "--grace", "0s", root=root, cwd=work).ok()
-        assert litter(root) == []
-        inside("verify", root=root, cwd=work).ok()
-    else:
+    if not has_command("gc"):
         not_done("that gc removes the litter of the killed (there is no gc yet)")
+        return
+    later = environment(root, tmp_path / "home", "a_day_later")
+    run("gc", "--grace", "0", env=later, cwd=work).ok()
+    assert litter(root) == []
+    inside("verify", root=root, cwd=work).ok()
 
 
 def litter(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.name.startswith(".tmp-") or "staging" in path.parts]
-
-
-def age_everything(root: Path) -> None:
-    """Make every file two days old: gc leaves alone what is young."""
-    import os
-    import time
-
-    before = time.time() - 2 * 86400
-    for path in root.rglob(".*"):
-        os.utime(path, (before, before), follow_symlinks=False)
 
 
 @pytest.mark.parametrize("broken", ["commit_by_rename", "commit_in_place"])

@@ -77,6 +77,23 @@ def locks_do_nothing(files):
     fcntl.flock = lambda descriptor, operation: None
 
 
+def gc_takes_no_lock(files):
+    """Deletions are not kept apart from additions: what is added while gc looks may be taken away."""
+    acquire = files.Lock.acquire
+
+    def careless(self, *, exclusive, wait, clock, sleep):
+        if not exclusive or "content" not in self.path:
+            acquire(self, exclusive=exclusive, wait=wait, clock=clock, sleep=sleep)
+
+    files.Lock.acquire = careless
+
+
+def a_day_later(files):
+    """Not a broken store but a later moment: what was made today is old enough for gc."""
+    now = time.time
+    time.time = lambda: now() + 86400
+
+
 def no_waiting_limit(files):
     """A busy store is waited for without end (as far as a test can see)."""
     acquire = files.Lock.acquire
