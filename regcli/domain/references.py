@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from regcli.domain.context import Context
     from regcli.domain.resolving import Version
-    from regcli.store.elsewhere.buckets import Buckets
-    from regcli.store.elsewhere.web import Web
     from regcli.store.manifest import Entry
     from regcli.store.statcache import StatCache
 
@@ -39,40 +37,28 @@ class UnsupportedSchemeError(UsageError):
 
 
 class Places:
-    """The ways to where references lead, opened at first use; one for each command."""
+    """The ways to where references lead, for one command and all its threads; nothing is connected before it is used.
 
-    __slots__ = ("_buckets", "_context", "_web")
+    Attributes:
+        web: the way to the web. buckets: the way to object stores.
+    """
+
+    __slots__ = ("_context", "buckets", "web")
 
     def __init__(self, context: Context) -> None:
-        """Connect to nothing yet."""
+        """Take the user's surroundings."""
+        from regcli.store.elsewhere.buckets import Buckets
+        from regcli.store.elsewhere.web import Web
+
         self._context = context
-        self._web: Web | None = None
-        self._buckets: Buckets | None = None
-
-    @property
-    def web(self) -> Web:
-        """The way to the web."""
-        if self._web is None:
-            from regcli.store.elsewhere.web import Web
-
-            self._web = Web(sleep=self._context.sleep)
-        return self._web
-
-    @property
-    def buckets(self) -> Buckets:
-        """The way to object stores."""
-        if self._buckets is None:
-            from regcli.store.elsewhere.buckets import Buckets
-
-            self._buckets = Buckets(self._context.environment)
-        return self._buckets
+        self.web = Web(sleep=context.sleep)
+        self.buckets = Buckets(context.environment)
 
     def tell_redirects(self) -> None:
         """Say which URLs led to another host."""
-        if self._web is not None:
-            for url, host in dict.fromkeys(self._web.redirects):
-                self._context.warnings.append(f"{quote(url)} was redirected to {host}")
-            self._web.redirects.clear()
+        for url, host in dict.fromkeys(self.web.redirects):
+            self._context.warnings.append(f"{quote(url)} was redirected to {host}")
+        self.web.redirects.clear()
 
 
 def split_named(text: str) -> tuple[str | None, str]:
