@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from regcli.api.artifact import Artifact, ArtifactTTL
+    from regcli.api.artifact import Artifact
     from regcli.api.collections import ArtifactCollection, ArtifactType
     from regcli.api.errors import (
         ArtifactFinalizedError,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from regcli.api.registries import Registry
     from regcli.api.run import Run, finish, init, link_artifact, log, log_artifact, use_artifact
     from regcli.api.session import teardown
+    from regcli.api.ttl import ArtifactTTL
     from regcli.errors import RegcliError
 
     run: Run | None
@@ -39,7 +40,7 @@ _PUBLIC = {
     "ArtifactManifestEntry": "manifest_entry",
     "ArtifactNotLoggedError": "errors",
     "ArtifactStatusError": "errors",
-    "ArtifactTTL": "artifact",
+    "ArtifactTTL": "ttl",
     "ArtifactType": "collections",
     "Audio": "media",
     "CommError": "errors",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any
-
 from regcli.api import session
 from regcli.api.contents import Contents
 from regcli.api.errors import documented, translated
@@ -16,26 +12,16 @@ from regcli.domain.resolving import source_of
 from regcli.domain.values import to_metadata
 from regcli.errors import RegcliError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datetime import timedelta
+    from typing import Any
+
     from regcli.api.collections import ArtifactCollection
+    from regcli.api.ttl import ArtifactTTL
     from regcli.domain.resolving import Version
 
 MAX_LINKED = 500
-
-
-class ArtifactTTL(Enum):
-    """What a TTL may be besides a duration or None."""
-
-    INHERIT = 0
-    """Follow the default of the collection or root."""
-
-
-class ArtifactState(StrEnum):
-    """The states of an artifact."""
-
-    PENDING = "PENDING"
-    COMMITTED = "COMMITTED"
-    DELETED = "DELETED"
 
 
 class Artifact(Contents, Retrieval, Lifecycle):
@@ -265,6 +251,8 @@ class Artifact(Contents, Retrieval, Lifecycle):
         Raises:
             ArtifactNotLoggedError: a draft that follows the default, which only a logged artifact knows.
         """
+        from datetime import timedelta
+
         if self._ttl != "inherit":
             return None if self._ttl is None else timedelta(seconds=int(self._ttl))
         self._logged("ttl")
@@ -275,6 +263,10 @@ class Artifact(Contents, Retrieval, Lifecycle):
 
     @ttl.setter
     def ttl(self, ttl: timedelta | ArtifactTTL | None) -> None:
+        from datetime import timedelta
+
+        from regcli.api.ttl import ArtifactTTL
+
         if self.is_link:
             raise ValueError(
                 "Cannot set TTL for link artifact. Unlink the artifact first then set the TTL for the source artifact"
@@ -332,8 +324,8 @@ class Artifact(Contents, Retrieval, Lifecycle):
     def state(self) -> str:
         """`PENDING` for a draft, `COMMITTED`, or `DELETED`."""
         if self._version is None:
-            return ArtifactState.PENDING.value
-        return ArtifactState.DELETED.value if self._is_deleted else ArtifactState.COMMITTED.value
+            return "PENDING"
+        return "DELETED" if self._is_deleted else "COMMITTED"
 
     @property
     def incremental(self) -> bool:

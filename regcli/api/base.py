@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
 
 from regcli.api import session
 from regcli.api.errors import ArtifactFinalizedError, ArtifactNotLoggedError
@@ -11,8 +10,9 @@ from regcli.domain.caches import stat_cache
 from regcli.domain.drafts import Draft
 from regcli.domain.resolving import shared_record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Any, Self
 
     from regcli.api.manifest_entry import ArtifactManifest
     from regcli.domain.context import Context

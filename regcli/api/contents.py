@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
 
 from regcli.api import session
 from regcli.api.base import ArtifactBase
 from regcli.api.errors import translated
 from regcli.api.manifest_entry import ArtifactManifestEntry
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import PurePath
+    from types import TracebackType
+    from typing import IO, Any
 
     StrPath = str | os.PathLike[str]
 
@@ -147,40 +145,27 @@ class Contents(ArtifactBase):
         """Add an object, as `add` does."""
         self.add(obj, name)
 
-    @contextmanager
-    def new_file(
-        self, name: str, mode: str = "x", encoding: str | None = None, policy: str | None = "mutable"
-    ) -> Iterator[IO[Any]]:
+    def new_file(self, name: str, mode: str = "x", encoding: str | None = None, policy: str | None = "mutable") -> NewFile:
         """Open a new file of the artifact for writing; it is added when the `with` block ends without an error.
 
         Args:
             name: its path inside the artifact.
             mode: `x`, `xb`, `w`, `wb`; without an `x` an existing file is replaced.
             encoding: of a text file, UTF-8 by default.
-            policy: as for `add_file`.
+            policy: as for `add_file`; the file is taken at once in any case.
 
         Raises:
             ArtifactFinalizedError: the artifact is finalized or logged.
             ValueError: the name is taken (`x`), or cannot be a path inside an artifact; the mode cannot write.
         """
         draft = self._changeable("new_file")
-        overwrite = "x" not in mode
+        if policy not in (None, "mutable", "immutable"):
+            raise ValueError(f'policy must be "mutable" or "immutable", not {policy!r}')
         if not set(mode) & set("xwa"):
             raise ValueError(f"mode {mode!r} cannot write; use 'x', 'xb', 'w' or 'wb'")
-        if translated(draft.has)(name) and not overwrite:
+        if translated(draft.has)(name) and "x" in mode:
             raise ValueError(f"File with name {name!r} already exists at {name!r}")
-        directory = tempfile.mkdtemp(prefix="regcli-")
-        try:
-            path = os.path.join(directory, "file")
-            text_encoding = encoding if "b" in mode or encoding is not None else "utf-8"
-            with open(path, mode, encoding=text_encoding) as stream:
-                yield stream
-            # Copied at once whatever the policy, since this directory goes away.
-            translated(draft.add_file)(
-                path, name, policy="mutable" if policy == "immutable" else policy or "mutable", overwrite=overwrite
-            )
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+        return NewFile(self, name, mode, encoding)
 
     @translated
     def remove(self, item: StrPath | ArtifactManifestEntry) -> None:
@@ -220,3 +205,38 @@ def _remove_temporary(path: str) -> None:
         os.unlink(path)
     except OSError:
         return
+
+
+class NewFile:
+    """A file that is being written for an artifact, as `Artifact.new_file` returns it, to be used with `with`."""
+
+    def __init__(self, artifact: Contents, name: str, mode: str, encoding: str | None) -> None:
+        """Take what `new_file` checked."""
+        self._artifact = artifact
+        self._name = name
+        self._mode = mode
+        self._encoding = encoding if "b" in mode or encoding is not None else "utf-8"
+        self._directory = ""
+        self._stream: IO[Any] | None = None
+
+    def __enter__(self) -> IO[Any]:
+        """Open the file."""
+        from tempfile import mkdtemp
+
+        self._directory = mkdtemp(prefix="regcli-")
+        self._stream = open(os.path.join(self._directory, "file"), self._mode, encoding=self._encoding)
+        return self._stream
+
+    @translated
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the file and, unless the block raised, add it."""
+        from shutil import rmtree
+
+        try:
+            if self._stream is not None:
+                self._stream.close()
+            if kind is None:
+                path = os.path.join(self._directory, "file")
+                self._artifact._changeable("new_file").add_file(path, self._name, overwrite="x" not in self._mode)
+        finally:
+            rmtree(self._directory, ignore_errors=True)

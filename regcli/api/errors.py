@@ -6,9 +6,6 @@ would report, so both `except ValueError` and `except regcli.errors.NotFoundErro
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
 from regcli.domain.values import NotJsonError
 from regcli.errors import (
     ConflictError,
@@ -19,11 +16,13 @@ from regcli.errors import (
     UsageError,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 
 class Error(RegcliError):
@@ -137,7 +136,6 @@ def documented(error: RegcliError, kind: type[Exception] | None = None) -> Regcl
 def translated(function: Callable[P, R]) -> Callable[P, R]:
     """Make a public function raise documented errors."""
 
-    @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
@@ -147,6 +145,10 @@ def translated(function: Callable[P, R]) -> Callable[P, R]:
                 raise
             raise better from error
 
+    # What functools.wraps does, without the cost of importing it.
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(call, name, getattr(function, name, None))
+    vars(call)["__wrapped__"] = function
     return call
 
 

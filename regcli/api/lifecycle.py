@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
 
 from regcli.api import session
 from regcli.api.base import ArtifactBase, target_cache
@@ -15,9 +14,10 @@ from regcli.domain.values import to_metadata
 from regcli.errors import UsageError
 from regcli.model import LATEST, TypeName, fold, version_index
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
+    from typing import Any, Self
 
     from regcli.api.artifact import Artifact
     from regcli.api.run import Run

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import os
-from typing import TYPE_CHECKING, Any
+from binascii import b2a_base64
 
 from regcli.api.errors import ArtifactNotLoggedError, translated
 from regcli.domain.files import is_executable, is_reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from regcli.api.artifact import Artifact
 
@@ -56,7 +57,7 @@ class ArtifactManifestEntry:
             self.xxh128 = digest
             md5 = kept.pop("md5", None)
             used = md5 if algorithm == "MD5" and md5 is not None else digest
-            self.digest = base64.b64encode(bytes.fromhex(used)).decode()
+            self.digest = b2a_base64(bytes.fromhex(used), newline=False).decode()
             if used == digest:
                 kept["alg"] = "XXH128"
         self.extra: dict[str, Any] = kept

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from regcli.api import session
 from regcli.api.base import ArtifactBase, target_cache
 from regcli.api.errors import documented, translated
 from regcli.api.manifest_entry import ArtifactManifest, ArtifactManifestEntry
-from regcli.api.pages import Pages
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve, source_of
 from regcli.errors import RegcliError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from regcli.api.files import File
+    from regcli.api.pages import Pages
     from regcli.domain.download import DownloadOptions
 
     StrPath = str | os.PathLike[str]
@@ -104,6 +105,7 @@ class Retrieval(ArtifactBase):
             ArtifactNotLoggedError: the artifact is a draft.
         """
         from regcli.api.files import File
+        from regcli.api.pages import Pages
 
         self._logged("files")
         wanted = set(names) if names is not None else None

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
 
 from regcli.api import session
 from regcli.api.artifact import Artifact
@@ -21,10 +20,11 @@ from regcli.domain.values import numbers, to_json
 from regcli.errors import ConflictError, InvalidNameError, TypeMismatchError, UsageError
 from regcli.model import ArtifactName, ProjectRef, quote
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from regcli.api.pages import Pages
     from regcli.domain.context import Context

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
 
 from regcli import surroundings
 from regcli.domain.context import Context
 from regcli.domain.trust import Trust
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from regcli.api.run import Run
 

@@ -8,11 +8,11 @@ is left out by readers and cut off by the next writer.
 from __future__ import annotations
 
 import os
-from hashlib import sha256
 
 from regcli.errors import IntegrityError, RegcliError, UsageError
 from regcli.model import quote
 from regcli.store import files, jsontext
+from regcli.store.trust import new_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class HistoryWriter:
         self.summary: Row = {}
         self.rows = 0
         self.size = 0
-        self._hash = sha256()
+        self._hash = new_sha256()
         for row, line in _scan(path):
             self.step = row[STEP]
             self.summary.update(row)
@@ -145,7 +145,7 @@ def read_history(run_base: str) -> Iterator[Row]:
 def find_damage(run_base: str, facts: dict[str, Any] | None) -> str | None:
     """Return what is wrong with a history, compared with what the run's log recorded of it, or None."""
     path = history_path(run_base)
-    hasher = sha256()
+    hasher = new_sha256()
     left = facts["size"] if facts is not None else 0
     try:
         for _, line in _scan(path):

@@ -24,6 +24,11 @@ def _find_sha256() -> Callable[[bytes], Any]:
 _sha256 = _find_sha256()
 
 
+def new_sha256() -> Any:
+    """Return a hasher that takes bytes in parts."""
+    return _sha256(b"")
+
+
 def sha256_hex(data: bytes) -> str:
     """Return the SHA-256 of some bytes as 64 hex digits."""
     digest: str = _sha256(data).hexdigest()
