@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -84,6 +85,17 @@ def test_an_answer_without_a_length_has_no_size(context: Context, server: WebSer
     fetch(context, "a", tmp_path / "out")
     assert tree(tmp_path / "out") == {"x": BODY}
     assert verify_directory(context, "a", str(tmp_path / "out")).ok
+
+
+def test_bytes_are_kept_as_they_are_sent(context: Context, server: WebServer, tmp_path: Path) -> None:
+    # As curl does: a server that compresses unasked must not decide what a file holds.
+    packed = gzip.compress(b"hello", mtime=0)
+    server.pages["/x"] = Page(packed, '"1"', headers={"Content-Encoding": "gzip"})
+    assert only(collect_references(context, f"{server.url}/x"))[2] == len(packed)
+    log(context, "a", f"{server.url}/x")
+    fetch(context, "a", tmp_path / "out")
+    assert tree(tmp_path / "out") == {"x": packed}
+    assert {headers["Accept-Encoding"] for _, headers in server.requests} == {"identity"}
 
 
 def test_without_checksum_nobody_is_asked_and_nothing_is_checked(context: Context, server: WebServer, tmp_path: Path) -> None:

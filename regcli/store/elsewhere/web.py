@@ -247,9 +247,6 @@ def name_of(url: str) -> str:
 
 def _length_of(response: HTTPResponse) -> int | None:
     text = response.headers.get("Content-Length", "").strip()
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        # The length of what is sent says nothing about the content.
-        return None
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
