@@ -14,7 +14,7 @@ from tests.conftest import Result, clean_environment
 from tests.security.forgery import twins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 GOOD, EVIL = twins()
@@ -45,12 +45,12 @@ class Place:
         self.log = self.root / "registries/model/collections/zoo/log"
         self.settings = self.root / "registries/model/settings"
 
-    def run(self, *arguments: str | Path, home: Path | None = None, **environment: str) -> Result:
+    def run(self, *arguments: str | Path, home: Path | None = None, environment: Mapping[str, str] | None = None) -> Result:
         """Run the program in a process of its own."""
         done = subprocess.run(
             [sys.executable, "-m", "regcli", *map(str, arguments)],
             cwd=self.work,
-            env={**clean_environment(home or self.home, self.root), **environment},
+            env={**clean_environment(home or self.home, self.root), **(environment or {})},
             capture_output=True,
             encoding="utf-8",
             stdin=subprocess.DEVNULL,

@@ -138,7 +138,7 @@ def move_in_the_past(place: Place) -> None:
                 if op["op"] == "alias":
                     op["after"] = 1
 
-    rewrite(place.log, change)  # type: ignore[arg-type]
+    rewrite(place.log, change)
 
 
 def take_the_signature_out(place: Place) -> None:
@@ -147,7 +147,7 @@ def take_the_signature_out(place: Place) -> None:
             for op in commit["ops"]:
                 op.pop("signature", None)
 
-    rewrite(place.log, change)  # type: ignore[arg-type]
+    rewrite(place.log, change)
 
 
 def edit_the_head(place: Place) -> None:
@@ -165,7 +165,7 @@ def exchange_the_record(place: Place) -> None:
                 if op["op"] == "link" and op["version"] == 0:
                     op["record"].update({key: evil[key] for key in ("manifest", "manifest_sha256", "digest", "size")})
 
-    rewrite(place.log, change)  # type: ignore[arg-type]
+    rewrite(place.log, change)
 
 
 def exchange_only_the_manifest(place: Place) -> None:
@@ -177,7 +177,7 @@ def exchange_only_the_manifest(place: Place) -> None:
                 if op["op"] == "link" and op["version"] == 0:
                     op["record"].update({key: evil[key] for key in ("manifest", "manifest_sha256")})
 
-    rewrite(place.log, change)  # type: ignore[arg-type]
+    rewrite(place.log, change)
 
 
 def exchange_the_shown_digest(place: Place) -> None:
@@ -187,7 +187,7 @@ def exchange_the_shown_digest(place: Place) -> None:
                 if op["op"] == "link" and op["version"] == 0:
                     op["record"]["digest"] = "0" * 32
 
-    rewrite(place.log, change)  # type: ignore[arg-type]
+    rewrite(place.log, change)
 
 
 def exchange_the_source(place: Place) -> None:
@@ -197,7 +197,7 @@ def exchange_the_source(place: Place) -> None:
                 if op["op"] == "link" and op["version"] == 0:
                     op["record"]["source"]["version"] = 1
 
-    rewrite(place.log, change)  # type: ignore[arg-type]
+    rewrite(place.log, change)
 
 
 def drop_the_requirement(place: Place) -> None:
@@ -209,7 +209,7 @@ def drop_the_requirement(place: Place) -> None:
                 if op["op"] == "protect":
                     op["after"]["signed"] = False
 
-    rewrite(place.settings, change)  # type: ignore[arg-type]
+    rewrite(place.settings, change)
     move(place, None)
 
 
@@ -301,7 +301,7 @@ def test_the_honest_way_to_move_the_alias(place: Place, regcli: Run) -> None:
     assert regcli("resolve", REF).ok().lines == ["model/zoo:v1"]
     # A link that is new to its collection is signed in the commit that makes it.
     regcli("link", "zoo:v1", "model/another", "-a", "staging", "--sign-key", place.alice).ok()
-    assert regcli("download", "model/another:staging", "-o", "out").ok()
+    regcli("download", "model/another:staging", "-o", "out").ok()
     assert [json.loads(op["signature"]["statement"])["counter"] for c in alias_commits(place) for op in c["ops"]
             if "signature" in op] == [1, 2, 3, 4, 5]  # fmt: skip
 
@@ -349,7 +349,7 @@ def test_who_signs_sees_a_rollback_without_having_read(place: Place, regcli: Run
     # The next statement of the signer goes on from what was seen, so that readers of the newer one accept it.
     regcli("alias", "add", "model/zoo:v0", "production", "--sign-key", place.alice).ok()
     assert json.loads(signature_of(place)["statement"])["counter"] == 3
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
 
 
 def test_two_statements_with_one_number_are_refused(place: Place, regcli: Run) -> None:
@@ -359,7 +359,7 @@ def test_two_statements_with_one_number_are_refused(place: Place, regcli: Run) -
     place.restore(copy)
     home = place.fresh_home()
     place.run("alias", "add", "model/zoo:v0", "production", "--expires", "9d", "--sign-key", place.alice, home=home).ok()
-    assert place.run("resolve", REF, home=home).ok()
+    place.run("resolve", REF, home=home).ok()
     done = regcli("resolve", REF)
     assert done.code == 5
     assert "forked" in done.stderr
@@ -391,7 +391,7 @@ def test_a_signature_of_another_collection_alias_or_root_is_refused(place: Place
 
 def test_another_collection_under_the_name_is_refused(place: Place, regcli: Run) -> None:
     regcli("link", "zoo:v1", "model/other", "-a", "production", "--sign-key", place.alice).ok()
-    assert regcli("resolve", "model/other:production").ok()
+    regcli("resolve", "model/other:production").ok()
     other = place.log.parent.parent / "other/log"
     other_id = read_log(other)[0]["ops"][0]["id"]
     append(other, [{"op": "rename", "before": "other", "after": "zoo"}])
@@ -465,16 +465,16 @@ def test_only_listed_keys_are_believed(place: Place, regcli: Run) -> None:
     regcli("trust", "add", ALICE, f"{place.alice}.pub", "--valid-before", "20200101").ok()
     assert regcli("resolve", REF).code == 5
     regcli("trust", "add", ALICE, f"{place.alice}.pub").ok()
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
 
 
 def test_a_revoked_key_is_refused(place: Place, regcli: Run) -> None:
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
     shutil.copy(f"{place.alice}.pub", place.home / ".config/regcli/revoked_keys")
     done = regcli("resolve", REF)
     assert done.code == 5
     (place.home / ".config/regcli/revoked_keys").unlink()
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
 
 
 def test_a_list_that_everybody_may_write_to_proves_nothing(place: Place, regcli: Run) -> None:
@@ -485,7 +485,7 @@ def test_a_list_that_everybody_may_write_to_proves_nothing(place: Place, regcli:
     assert done.code == 5
     assert "everybody may write" in done.stderr
     signers.chmod(0o644)
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
 
 
 def test_a_root_brings_no_trust_of_its_own(place: Place) -> None:
@@ -507,7 +507,7 @@ def test_a_root_brings_no_trust_of_its_own(place: Place) -> None:
     done = place.run("resolve", REF, home=stranger)
     assert done.code == 5
     assert not tripwire.exists()
-    assert place.run("resolve", REF).ok()
+    place.run("resolve", REF).ok()
     assert not tripwire.exists()
 
 
@@ -518,9 +518,9 @@ def test_what_was_seen_must_be_readable(place: Place, regcli: Run) -> None:
     assert done.code == 5
     assert "what was seen" in done.stderr
     # Other references of the same root are not touched by it.
-    assert regcli("resolve", "model/zoo:v0").ok()
+    regcli("resolve", "model/zoo:v0").ok()
     regcli("trust", "forget", "model").ok()
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
 
 
 def test_a_place_that_cannot_remember_says_so(place: Place) -> None:
@@ -567,7 +567,7 @@ def test_a_malformed_signature_is_refused(place: Place, regcli: Run, value: Any)
     assert "\x1b" not in done.stderr
     # Whoever may sign mends it.
     regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice).ok()
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
 
 
 @pytest.mark.parametrize("signer", ["", "-f/etc/passwd", "a b", "a\nb", "\x1b[31mred", "*", "x" * 300, "alice@example.org,*"])
@@ -605,7 +605,7 @@ def test_bytes_with_the_same_xxh3_are_not_delivered(place: Place, regcli: Run, c
     shutil.rmtree(place.work / "out", ignore_errors=True)
     swapped(place)
     # Everything else looks right: the name still means what was signed, and the weaker check is content.
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
     assert regcli("verify").code == 0
     done = regcli(*command)
     assert done.code == 5, done
@@ -668,7 +668,7 @@ def test_gc_keeps_the_list_of_digests(place: Place, regcli: Run) -> None:
     regcli("gc", "--grace", "0").ok()
     digests = blake3.blake3(GOOD).digest()
     assert any(digests in path.read_bytes() for path in (place.root / "packs").glob("*.pack"))
-    assert regcli("download", REF, "-o", "out").ok()
+    regcli("download", REF, "-o", "out").ok()
 
 
 def test_a_lock_keeps_what_was_signed_once(place: Place, regcli: Run) -> None:
@@ -739,9 +739,11 @@ def test_the_agents_key_signs(place: Place) -> None:
             )  # fmt: skip
         hidden = place.alice.rename(place.path / "elsewhere")
         # The first key of a trusted signer is taken, not the agent's first.
-        place.run("alias", "add", "model/zoo:v1", "production", **environment).ok()
+        place.run("alias", "add", "model/zoo:v1", "production", environment=environment).ok()
         assert place.run("resolve", REF).ok().lines == ["model/zoo:v1"]
-        place.run("alias", "add", "model/zoo:v0", "production", "--sign-key", f"{place.alice}.pub", **environment).ok()
+        place.run(
+            "alias", "add", "model/zoo:v0", "production", "--sign-key", f"{place.alice}.pub", environment=environment
+        ).ok()
         hidden.rename(place.alice)
     finally:
         os.kill(number, 15)
@@ -749,9 +751,9 @@ def test_the_agents_key_signs(place: Place) -> None:
 
 def test_the_environment_names_a_key_and_the_option_wins(place: Place) -> None:
     environment = {"REGCLI_SIGNING_KEY": str(place.mallory)}
-    assert place.run("alias", "add", "model/zoo:v1", "production", **environment).code == 5
-    place.run("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice, **environment).ok()
-    place.run("alias", "add", "model/zoo:v0", "production", REGCLI_SIGNING_KEY=str(place.alice)).ok()
+    assert place.run("alias", "add", "model/zoo:v1", "production", environment=environment).code == 5
+    place.run("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice, environment=environment).ok()
+    place.run("alias", "add", "model/zoo:v0", "production", environment={"REGCLI_SIGNING_KEY": str(place.alice)}).ok()
 
 
 @pytest.mark.parametrize("key", ["missing", "model.bin"])
@@ -795,7 +797,7 @@ def test_lines_of_other_hands_are_kept(place: Place, regcli: Run) -> None:
     regcli("trust", "rm", ALICE).ok()
     regcli("trust", "add", ALICE, f"{place.alice}.pub").ok()
     assert signers.read_text().startswith("# mine\n*@example.org cert-authority")
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
 
 
 def test_protect_shows_which_aliases_are_signed(place: Place, regcli: Run) -> None:
@@ -809,4 +811,4 @@ def test_protect_shows_which_aliases_are_signed(place: Place, regcli: Run) -> No
 
 def test_a_head_is_not_needed(place: Place, regcli: Run) -> None:
     forget_head(place.log.parent)
-    assert regcli("resolve", REF).ok()
+    regcli("resolve", REF).ok()
