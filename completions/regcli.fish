@@ -106,7 +106,7 @@ function __regcli_options
         case 'gc'
             printf '%s\t%s\n' '--dry-run' 'Only say what would be done' '-n' 'Only say what would be done' '--grace' 'How long what was deleted stays, in two steps' '--keep-last' 'Keep the N newest versions of each collection' '--keep-within' 'Keep versions younger than this, such as 30d' '--max-size' 'Bytes that old versions without alias may take: 10GB' '--offline' 'Nobody else works on this root: go on where locks prove nothing'
         case 'automation add'
-            printf '%s\t%s\n' '--on' 'The event it waits for' '--scope' 'A registry, a project, a collection, or . for the whole root' '--match' 'Only aliases, tags or collections of such names; a condition for \'metric\'' '--webhook' 'Post the event as JSON (env:VARIABLE keeps the URL secret)' '--slack' 'Post a message to an incoming webhook of Slack' '--command' 'Run this after changes of your own; kept in your configuration' '--template' 'The payload, with variables such as ${alias}' '--token-env' 'Send the value of this variable as bearer token' '--secret-env' 'Sign the payload with the value of this variable' '--message' 'Why, for the history' '-m' 'Why, for the history'
+            printf '%s\t%s\n' '--on' 'The event it waits for, such as linked or alias-added' '--scope' 'A registry, a project, a collection, or . for the whole root' '--match' 'Only aliases, tags or collections of such names; a condition for \'metric\'' '--webhook' 'Post the event as JSON (env:VARIABLE keeps the URL secret)' '--slack' 'Post a message to an incoming webhook of Slack' '--command' 'Run this after changes of your own; kept in your configuration' '--template' 'The payload, with variables such as ${alias}' '--token-env' 'Send the value of this variable as bearer token' '--secret-env' 'Sign the payload with the value of this variable' '--message' 'Why, for the history' '-m' 'Why, for the history'
         case 'automation rm'
             printf '%s\t%s\n' '--message' 'Why, for the history' '-m' 'Why, for the history'
         case 'automation log'
@@ -572,7 +572,7 @@ function __regcli_argument
         case 'completion 1'
             echo 'words bash zsh fish install'
         case 'help 1'
-            echo 'words ci completion external-data git locking make moving objects references retention roles'
+            echo 'words automations ci completion external-data git lineage locking make moving objects references retention roles search'
     end
 end
 

@@ -14,6 +14,7 @@ from regcli.cli.helptext import split_help
 from regcli.cli.lazy import Group, summary
 from regcli.cli.options import PANEL
 from regcli.cli.topics import list_topics
+from regcli.domain.events import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,8 @@ def kind_of(param: Any) -> str:
     if param.name == "name" and "--name" in param.opts:
         # An artifact that is logged anew, most likely.
         return "source"
+    if word == "EVENT":
+        choices = list(EVENTS)
     if word == "TOPIC":
         choices = [name for name, _ in list_topics()]
     if choices is not None:

@@ -167,13 +167,14 @@ def collect_garbage(
         progress: told (1, 0) for each manifest that was read.
 
     Raises:
-        RefusedError: the locks of this file system prove nothing. IntegrityError: what is live cannot be known for certain.
+        RefusedError: the locks of this file system prove nothing; or the root is shared and not the user's. IntegrityError: what is live cannot be known for certain.
         RoleError: links of the named registry are due, but the user may not withdraw them. BusyError: others keep writing.
     """
     from regcli.store.locktest import distrust_of_locks
     from regcli.store.reserve import give_up_reserve, keep_reserve
 
     root = context.root
+    _require_owner(context, policy)
     doubt = distrust_of_locks(root.path, f"{root.path}/locks")
     if doubt is not None and not policy.offline:
         raise RefusedError(
@@ -211,6 +212,21 @@ def collect_garbage(
         if not policy.dry_run:
             keep_reserve(root.path)
     return collected
+
+
+def _require_owner(context: Context, policy: Policy) -> None:
+    """Refuse at once what the sticky directories of a shared root would refuse half-way."""
+    import os
+
+    root = context.root
+    owner = os.lstat(root.path).st_uid
+    if root.shared is not None and not policy.dry_run and context.uid not in (0, owner):
+        from regcli.domain.sharing import user_of
+
+        raise RefusedError(
+            f"the root {root.path} is shared and belongs to {quote(user_of(owner))}, who alone can free its space",
+            hint="`regcli gc --dry-run` shows what there is to free",
+        )
 
 
 def _scope(context: Context, survey: Survey, text: str | None) -> list[Collection]:

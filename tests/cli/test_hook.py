@@ -227,13 +227,23 @@ def test_a_commit_of_one_file_is_about_that_file(repository: Repository, invoke:
     repository.git("commit", "-q", "-m", "the rest", code=1)
 
 
-def test_links_and_deletions_are_no_large_files(repository: Repository, invoke: Invoke, work: Path) -> None:
+def test_links_renamings_and_deletions_are_no_large_files(repository: Repository, invoke: Invoke, work: Path) -> None:
     (work / "big.bin").write_bytes(os.urandom(MIB + 1))
     repository.commit("big.bin")
     invoke("hook", "install", "pre-commit", "--max-size", "0").ok()
-    (work / "big.bin").unlink()
+    repository.git("mv", "big.bin", "renamed.bin")
+    repository.git("commit", "-q", "-m", "the same under another name")
+    (work / "renamed.bin").unlink()
     (work / "link").symlink_to("big.bin")
-    repository.commit("big.bin", "link")
+    repository.commit("renamed.bin", "link")
+
+
+def test_a_name_that_is_no_text_is_told_in_one_piece(repository: Repository, invoke: Invoke, work: Path) -> None:
+    (work / os.fsdecode(b"\xff\x1b[2J\n.bin")).write_bytes(os.urandom(MIB + 1))
+    repository.git("add", ".")
+    assert invoke("hook", "run", "large-files", "--max-size", "1").lines[0].startswith("\\udcff\\x1b[2J\\n.bin: has 1.0 MB")
+    problems = invoke("hook", "run", "large-files", "--max-size", "1", "--json").json["problems"]
+    assert [problem["kind"] for problem in problems] == ["large-file"]
 
 
 # pre-push

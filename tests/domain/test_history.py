@@ -55,7 +55,7 @@ CHANGES: list[tuple[list[str], str, str, Any, Any]] = [
     (["member", "add", "model", "nobody", "--role", "viewer"], "model/", "role-changed", None, "viewer"),
     (["member", "add", "model", "nobody", "--role", "admin"], "model/", "role-changed", "viewer", "admin"),
     (["member", "rm", "model", "nobody"], "model/", "role-changed", "admin", None),
-    (["registry", "edit", "dataset", "--description", "x"], "dataset/", "description-changed", "Datasets, ready to be shared", "x"),
+    (["registry", "edit", "dataset", "--description", "x"], "dataset/", "description-changed", "Datasets, ready to be shared", "x"),  # noqa: E501
     (["registry", "edit", "model", "--type", "model"], "model/", "types-changed", [], ["model"]),
     (["registry", "edit", "model", "--ttl", "7d"], "model/", "ttl-changed", None, 604800),
     (["registry", "edit", "model", "--visibility", "restricted"], "model/", "visibility-changed", "organization", "restricted"),

@@ -365,7 +365,7 @@ def test_the_cache_is_believed_only_as_far_as_the_store_has_the_blobs(tree: str,
 def test_rows_of_files_that_are_gone_are_dropped(tmp_path: object) -> None:
     section = StatCache(f"{tmp_path}/cache").section("x")
     section.known = {KEY.pack(1, n, 0, 0, 0): b"d" * 16 for n in range(1000)}
-    section.fresh = {KEY.pack(1, 5000, 0, 0, 0): b"e" * 16}
+    section.fresh += KEY.pack(1, 5000, 0, 0, 0) + b"e" * 16
     section.save(10)
     assert len(StatCache(f"{tmp_path}/cache").section("x").known) == 1
 

@@ -184,6 +184,20 @@ def test_rows_of_a_pack_that_is_gone_are_ignored(tmp_path: object) -> None:
     assert Content(root).have(digests) == set(digests[1:])
 
 
+def test_a_full_pack_is_followed_by_another(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "MAX_ROWS", 10)
+    content = Content(f"{tmp_path}/root")
+    blobs = [b"%d" % n for n in range(35)]
+    with content.batch() as batch:
+        for blob in blobs + blobs:
+            batch.put_bytes(blob)
+        assert batch.added == 35
+        batch.publish()
+    assert len(pack_paths(content.root)) == 4
+    assert [content.read(digest_of(blob)) for blob in blobs] == blobs
+    assert list(content.check()) == []
+
+
 def test_the_size_of_a_pack_is_known_before_it_is_written(tmp_path: object) -> None:
     root = f"{tmp_path}/root"
     content = Content(root)
