@@ -87,7 +87,8 @@ def pushed_locks(name: str, lines: Iterable[str]) -> Iterator[tuple[str, bytes]]
 
 def staged_files(min_size: int) -> list[tuple[str, str, int]]:
     """Return (path, object id, size) of the files that the next commit adds or changes and that are larger than `min_size`."""
-    rows = run_git("diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT").split(b"\0")
+    # A file that only got another name is no new one.
+    rows = run_git("diff", "--cached", "--raw", "-z", "--no-abbrev", "-M100%", "--diff-filter=AMT").split(b"\0")
     found = []
     for details, path in zip(rows[0::2], rows[1::2], strict=False):
         _, mode, _, identity, _ = details.decode().split(" ")
