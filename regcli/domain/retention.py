@@ -167,7 +167,8 @@ def collect_garbage(
         progress: told (1, 0) for each manifest that was read.
 
     Raises:
-        RefusedError: the locks of this file system prove nothing; or the root is shared and not the user's. IntegrityError: what is live cannot be known for certain.
+        RefusedError: the locks of this file system prove nothing; or the root is shared and not the user's.
+        IntegrityError: what is live cannot be known for certain.
         RoleError: links of the named registry are due, but the user may not withdraw them. BusyError: others keep writing.
     """
     from regcli.store.locktest import distrust_of_locks
