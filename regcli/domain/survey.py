@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain.collections import COMMITTED, LINK, PURGED, Collection, is_live, open_collection_directory
 from regcli.domain.registries import BUILT_IN, open_registry_directory
-from regcli.errors import IntegrityError, RegcliError
+from regcli.errors import IntegrityError, RegcliError, StorageError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.manifest import REFERENCE
@@ -147,6 +147,9 @@ def blobs_of(context: Context, record: Record) -> Blobs:
 
     try:
         entries = read_manifest(context, record)
+    except StorageError:
+        # It may be there; it cannot be read now.
+        raise
     except RegcliError as error:
         raise IntegrityError(
             f"the files of a version of {record['created_at']} cannot be known: {error.message}",

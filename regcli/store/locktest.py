@@ -28,6 +28,10 @@ def distrust_of_locks(path: str, lock_directory: str) -> str | None:
     return _probe(lock_directory)
 
 
+def _failure(directory: str, error: OSError) -> str:
+    return f"flock fails in {directory}: {(error.strerror or str(error)).lower()}"
+
+
 def _probe(directory: str) -> str | None:
     try:
         import fcntl
@@ -46,9 +50,9 @@ def _probe(directory: str) -> str | None:
         try:
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            return None if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else f"flock fails: {error.strerror}"
+            return None if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else _failure(directory, error)
     except OSError as error:
-        return f"flock fails: {error.strerror}"
+        return _failure(directory, error)
     else:
         return f"two locks of one file in {directory} do not exclude each other"
     finally:

@@ -142,7 +142,8 @@ def unhelpful(done: Run, error: str) -> list[str]:
     message = done.error["message"]
     cause = os.strerror(getattr(errno, error)).lower()
     found = []
-    if done.code != 8:
+    # 5: gc will not go on where locks cannot be proven.
+    if done.code != 8 and not (done.code == 5 and "flock" in message):
         found.append(f"exit {done.code} for {error}: {message}")
     if "/" not in message:
         found.append(f"no path in: {message}")
