@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,6 @@ def not_done(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest)
 
     def say(what: str) -> None:
         with capsys.disabled():
-            print(f"\n{request.node.name}: NOT DONE: {what}")
+            sys.stdout.write(f"\n{request.node.name}: NOT DONE: {what}\n")
 
     return say

@@ -51,7 +51,7 @@ def _interpret(name: str, text: str, root: str) -> list[Operation]:
         "sendfile",
         "ftruncate",
     ):
-        target = on[2] if name != "copy_file_range" else text.split("<")[2].split(">")[0]
+        target = on[2] if name != "copy_file_range" else text.split("<")[2].split(">", maxsplit=1)[0]
         if not target.startswith(root):
             return []
         kind = {"fsync": "sync", "fdatasync": "sync", "syncfs": "sync-all"}.get(name, "write")
@@ -134,9 +134,9 @@ class Disk:
                 number = self._new("directory" if kind == "mkdir" else "file")
                 self._change((*self._find(paths[0]), number))
         elif kind == "write":
-            number = self._file(paths[0])
-            if number is not None:
-                self.dirty.add(number)
+            written = self._file(paths[0])
+            if written is not None:
+                self.dirty.add(written)
         elif kind == "link":
             self._change((*self._find(paths[1]), self._file(paths[0])))
         elif kind == "rename":

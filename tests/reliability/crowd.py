@@ -44,9 +44,9 @@ def call(journal: Journal, number: str, argv: list[str], token: str | None, root
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         event["code"] = main([*argv, "--root", root, "--json"])
     event["returned"] = time.monotonic_ns()
-    text = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    text = out.buffer.getvalue().decode()
     event["answer"] = json.loads(text) if event["code"] == 0 and text else {}
-    event["stderr"] = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    event["stderr"] = err.buffer.getvalue().decode()
     event["changed"] = bool(token) and event["code"] == 0 and event["answer"].get("created", True)
     journal.write(event)
     return event

@@ -148,7 +148,7 @@ def inside(*arguments: str | Path, root: Path | str, cwd: Path | str, patience: 
         signal.signal(signal.SIGALRM, before)
         os.chdir(here)
         os.environ.update(settings)
-    texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]  # type: ignore[attr-defined]
+    texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]
     return Run(tuple(words), code, *texts)
 
 

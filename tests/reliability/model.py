@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 
-class Damage(AssertionError):
+class DamageError(AssertionError):
     """A log is not what it must be after any crash: whole commits, numbered without a gap, each naming the one before."""
 
 
@@ -28,13 +28,13 @@ def read_log(directory: Path) -> list[dict[str, Any]]:
     for number, name in enumerate(names, 1):
         data = (directory / name).read_bytes()
         if name != f"{number:010d}.json":
-            raise Damage(f"{directory}: {name} is there, but not number {number}")
+            raise DamageError(f"{directory}: {name} is there, but not number {number}")
         try:
             commit = json.loads(data)
         except ValueError:
-            raise Damage(f"{directory}/{name} is not JSON: {data[:80]!r}") from None
+            raise DamageError(f"{directory}/{name} is not JSON: {data[:80]!r}") from None
         if commit["seq"] != number or commit["prev"] != previous:
-            raise Damage(f"{directory}/{name} does not follow the one before it")
+            raise DamageError(f"{directory}/{name} does not follow the one before it")
         previous = hashlib.sha256(data).hexdigest()
         commits.append(commit)
     return commits

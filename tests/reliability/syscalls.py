@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 # Whatever changes files or finds them.
 CHANGING = (
-    "openat", "mkdir", "mkdirat", "write", "pwrite64", "fsync", "fdatasync", "syncfs", "link", "linkat", "rename", "renameat", "renameat2",
-    "unlink", "unlinkat", "ftruncate", "fallocate", "fchmod", "chmod", "utimensat", "flock", "copy_file_range", "sendfile", "rmdir",
+    "openat", "mkdir", "mkdirat", "write", "pwrite64", "fsync", "fdatasync", "syncfs", "link", "linkat", "rename",
+    "renameat", "renameat2", "unlink", "unlinkat", "ftruncate", "fallocate", "fchmod", "chmod", "utimensat", "flock",
+    "copy_file_range", "sendfile", "rmdir",
 )  # fmt: skip
 READING = ("read", "pread64", "getdents64", "newfstatat", "statfs")
 _LINE = re.compile(r"^(?:\[pid +\d+\] |\d+ +)?(\w+)\((.*?)\) += (-?\d+|\?)")

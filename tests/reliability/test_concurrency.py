@@ -26,7 +26,7 @@ def run_all(tmp_path: Path, broken: str | None = None, **more: object) -> tuple[
 def contradictions(root: Path, events: list[model.Event]) -> list[str]:
     try:
         return model.not_linearizable(root, events) + model.lost(root, events)
-    except model.Damage as error:
+    except model.DamageError as error:
         return [str(error)]
 
 

@@ -44,7 +44,7 @@ def broken_states(place: Place, verb: str, limit: int, *, enough: int = 10**6) -
 def judge(place: Place, root: Path, arguments: list[str], answered: bool, wanted: dict[str, int]) -> list[str]:
     try:
         after = place.commits(root)
-    except model.Damage as damage:
+    except model.DamageError as damage:
         return [f"damage: {damage}"]
     if answered and after != wanted:
         return [f"an acknowledged change is lost: {after} is not {wanted}"]

@@ -113,6 +113,10 @@ def swap_with_neighbour(path: Path) -> None:
         swap(path, other)
 
 
+def move_and_link(path: Path) -> None:
+    path.symlink_to(path.rename(f"{path}.there"))
+
+
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "flip-first": lambda path: flip(path, 0),
     "flip-middle": lambda path: flip(path, 0.5),
@@ -124,8 +128,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "swap": swap_with_neighbour,
     "directory": lambda path: become(path, Path.mkdir),
     "link-away": lambda path: become(path, lambda gone: gone.symlink_to("/dev/zero")),
-    "link-moved": lambda path: (path.rename(f"{path}.there"), path.symlink_to(f"{path}.there"), None)[2],
-    "fifo": lambda path: become(path, lambda gone: os.mkfifo(gone)),
+    "link-moved": move_and_link,
+    "fifo": lambda path: become(path, os.mkfifo),
 }
 # Losing the newest commit of a log together with its head cannot be seen from inside; the head is kept here.
 
@@ -170,10 +174,9 @@ class Patient:
                 found.append(f"download ended badly: {done}")
             if harmless and done.code:
                 found.append(f"a derived file stands in the way: {done}")
-            for path in out.rglob("*"):
-                if path.is_file() and path.read_bytes() != files.get(str(path.relative_to(out))):
-                    found.append(f"wrong bytes delivered: {reference} {path.name}")
-            if done.code == 0 and {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} != set(files):
+            got = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+            found += [f"wrong bytes delivered: {reference} {name}" for name, data in got.items() if data != files.get(name)]
+            if done.code == 0 and got.keys() != files.keys():
                 found.append(f"success without all files: {reference}")
         return found
 
@@ -258,7 +261,7 @@ def believe_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Break the store: derived files are not proven."""
     from regcli.store import jsontext
 
-    monkeypatch.setattr(jsontext, "unseal", lambda data: jsontext.loads_trusted(data))
+    monkeypatch.setattr(jsontext, "unseal", jsontext.loads_trusted)
 
 
 def believe_foreign_heads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from tests.reliability.harness import LONG, Run, copy_root, environment, has_com
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.reliability.syscalls import Point
 
@@ -112,7 +112,7 @@ class Place:
         found = [] if done.is_clean else [f"ended badly: {done}"]
         try:
             after = self.commits(self.root)
-        except model.Damage as damage:
+        except model.DamageError as damage:
             return [*found, f"damage: {damage}"]
         grown = sum(after.values()) - sum(self.before.values())
         if any(after.get(place, 0) < count for place, count in self.before.items()):

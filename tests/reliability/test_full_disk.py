@@ -75,7 +75,7 @@ def refuses(done: Run, cause: str) -> None:
 
 def occupy(place: Path, keep: int) -> list[Path]:
     """Fill a file system but for `keep` bytes."""
-    made = []
+    made: list[Path] = []
     for size in (1 << 20, 1 << 16, 1 << 12):
         while True:
             status = os.statvfs(place)
@@ -230,7 +230,7 @@ def test_a_read_only_mount_can_be_read(tmp_path: Path, not_done: Callable[[str],
 def test_a_user_without_write_permission_can_read(open_path: Path) -> None:
     place = Place(open_path / "root", open_path)
     place.fill()
-    everything = [path for path in (open_path, *open_path.rglob("*"))]
+    everything = [open_path, *open_path.rglob("*")]
     for path in everything:
         path.chmod(path.stat().st_mode & ~0o222 | (0o055 if path.is_dir() else 0o044))
     before = place.commits()

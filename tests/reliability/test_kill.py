@@ -31,7 +31,7 @@ def problems_after(root: Path, events: list[model.Event], victims: int) -> list[
     try:
         found = model.lost(root, events) + crowds.unclean(events)
         extra = model.unacknowledged(root, events)
-    except model.Damage as error:
+    except model.DamageError as error:
         return [str(error)]
     if extra > victims * PER_VICTIM:
         found.append(f"{extra} commits that nobody was told of, after {victims} kills")

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 
-def commit_by_rename(files):
+def commit_by_rename(files: Any) -> None:
     """The commit point overwrites instead of creating: two writers can have the same number."""
 
-    def link_exclusive(temporary, path):
+    def link_exclusive(temporary: str, path: str) -> bool:
         os.rename(temporary, path)
         return True
 
     files.link_exclusive = link_exclusive
 
 
-def commit_in_place(files):
+def commit_in_place(files: Any) -> None:
     """Commits are written under their own name, bit by bit."""
     create_exclusive = files.create_exclusive
 
-    def create(path, data, *, mode=0o444):
+    def create(path: str, data: bytes, *, mode: int = 0o444) -> Any:
         if not path.endswith(".json"):
             return create_exclusive(path, data, mode=mode)
         try:
@@ -41,83 +42,85 @@ def commit_in_place(files):
     files.create_exclusive = create
 
 
-def no_directory_sync(files):
+def no_directory_sync(files: Any) -> None:
     """Names are not made durable."""
-    files.fsync_directory = lambda path: None
-    files.fsync_recent = lambda path: None
+    files.fsync_directory = lambda *_: None
+    files.fsync_recent = lambda *_: None
 
 
-def no_file_sync(files):
+def no_file_sync(files: Any) -> None:
     """Bytes are not made durable."""
-    files.fsync_file = lambda descriptor: None
+    files.fsync_file = lambda *_: None
 
 
-def swallow_errors(files):
+def swallow_errors(files: Any) -> None:
     """What cannot be written counts as written."""
     create_exclusive = files.create_exclusive
 
-    def create(path, data, *, mode=0o444):
+    def create(path: str, data: bytes, *, mode: int = 0o444) -> Any:
         try:
             return create_exclusive(path, data, mode=mode)
-        except Exception:
+        except Exception:  # noqa: BLE001 - that is what is broken
             return True
 
     files.create_exclusive = create
 
 
-def trust_one_write(files):
+def trust_one_write(files: Any) -> None:
     """One call is believed to write everything."""
-    files.write_all = lambda descriptor, data: os.write(descriptor, data)
+    files.write_all = os.write
 
 
-def locks_do_nothing(files):
+def locks_do_nothing(files: Any) -> None:
     """Not a broken store but a broken file system: flock says yes to everybody."""
     import fcntl
 
-    fcntl.flock = lambda descriptor, operation: None
+    fcntl.flock = lambda *_: None
 
 
-def gc_takes_no_lock(files):
+def gc_takes_no_lock(files: Any) -> None:
     """Deletions are not kept apart from additions: what is added while gc looks may be taken away."""
     acquire = files.Lock.acquire
 
-    def careless(self, *, exclusive, wait, clock, sleep):
+    def careless(self: Any, *, exclusive: bool, **more: Any) -> None:
         if not exclusive or "content" not in self.path:
-            acquire(self, exclusive=exclusive, wait=wait, clock=clock, sleep=sleep)
+            acquire(self, exclusive=exclusive, **more)
 
     files.Lock.acquire = careless
 
 
-def a_day_later(files):
+def a_day_later(files: Any) -> None:
     """Not a broken store but a later moment: what was made today is old enough for gc."""
     now = time.time
     time.time = lambda: now() + 86400
 
 
-def no_waiting_limit(files):
-    """A busy store is waited for without end (as far as a test can see)."""
-    acquire = files.Lock.acquire
-
-    def patient(self, *, exclusive, wait, clock, sleep):
-        acquire(self, exclusive=exclusive, wait=wait + 5, clock=clock, sleep=sleep)
-
-    files.Lock.acquire = patient
+def ten_years_ago(files: Any) -> None:
+    """A machine whose clock was never set."""
+    now = time.time
+    time.time = lambda: now() - 10 * 365 * 86400
 
 
-def stale_reads(files):
+def in_ten_years(files: Any) -> None:
+    """A machine whose clock is far ahead."""
+    now = time.time
+    time.time = lambda: now() + 10 * 365 * 86400
+
+
+def stale_reads(files: Any) -> None:
     """Now and then a reader is given the state of one commit ago, as from a cache."""
     from regcli.store import chain
 
     read = chain.Chain.read
 
-    def sometimes_behind(self):
+    def sometimes_behind(self: Any) -> Any:
         last = self.last_number()
         return self.replay(last - 1) if last > 1 and os.urandom(1)[0] < 60 else read(self)
 
-    chain.Chain.read = sometimes_behind
+    chain.Chain.read = sometimes_behind  # type: ignore[method-assign]
 
 
-def break_store(names):
+def break_store(names: list[str]) -> None:
     from regcli.store import files
 
     for name in names:
