@@ -16,6 +16,7 @@ from regcli.model import parse_reference, quote, split_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection as Collection_
     from collections.abc import Iterable, Sequence
     from typing import Any
 
@@ -130,14 +131,18 @@ def delete_operations(collection: Collection, index: int) -> list[Operation]:
     return [*ops, {"op": "delete", "version": index}]
 
 
-def links_in_the_way(context: Context, artifacts: Iterable[str], ref: str, *, force: bool) -> list[Version]:
+def links_in_the_way(
+    context: Context, artifacts: Iterable[str], ref: str, *, force: bool, going: Collection_[str] = ()
+) -> list[Version]:
     """Return the links of some source versions, provided that all of them may be withdrawn.
+
+    Links in collections whose directory is in `going` do not count: they go as well.
 
     Raises:
         ProtectedError: one holds a protected alias; then nobody may delete its source.
         RefusedError: there are some, and `force` is not given. RoleError: the user may not withdraw one.
     """
-    links = [link for artifact in artifacts for link in links_of(context, artifact)]
+    links = [link for artifact in artifacts for link in links_of(context, artifact) if link.collection.base not in going]
     for link in links:
         protected = link.protected_aliases()
         if protected:

@@ -247,9 +247,9 @@ def test_deleting_a_projects_collection_asks_for_its_aliases_and_links(world: Wo
         settings.remove_collection(world.user(), "zoo", delete_aliases=True)
     with pytest.raises(RefusedError, match="has aliases: best"):
         settings.remove_collection(world.user(), "zoo", force=True)
-    world.link("zoo:best")
+    assert resolve(world.user(), "model/zoo").ref == "model/zoo:v0"
     removed = settings.remove_collection(world.user(), "zoo", delete_aliases=True, force=True)
-    assert removed.unlinked == ["model/zoo:v1"]
+    assert removed.unlinked == ["model/zoo:v0"]
     with pytest.raises(NotFoundError):
         resolve(world.user(), "zoo")
 
@@ -313,3 +313,22 @@ def test_history_tells_of_the_rename_with_before_and_after(world: World) -> None
     settings.rename_collection(world.user(), "zoo", "animals", reason="clearer")
     event = history(world.user(), "animals")[-1]
     assert (event["action"], event["before"], event["after"], event["reason"]) == ("renamed", "zoo", "animals", "clearer")
+
+
+def test_a_project_goes_as_a_whole_or_not_at_all(world: World) -> None:
+    for name in ("one", "two"):
+        world.log(f"team/drafts/{name}")
+    world.log("elsewhere")
+    world.link("team/drafts/one", "team/drafts/picked")
+    world.link("team/drafts/two", "model/two")
+    with pytest.raises(RefusedError, match="'team/drafts/two' is linked as 'model/two:v0'"):
+        settings.remove_project(world.user(), "team/drafts/")
+    assert resolve(world.user(), "team/drafts/one").ref == "team/drafts/one:v0"
+    removed = settings.remove_project(world.user(), "team/drafts/", force=True)
+    assert [item.ref for item in removed] == ["team/drafts/one", "team/drafts/picked", "team/drafts/two"]
+    with pytest.raises(NotFoundError):
+        find_place(world.user(), "team/drafts/")
+    assert resolve(world.user(), "elsewhere").ref == "local/default/elsewhere:v0"
+    with pytest.raises(UsageError, match="is a registry"):
+        settings.remove_project(world.user(), "model/")
+    assert verify_root(world.user()).ok

@@ -182,7 +182,10 @@ def edit(
 @app.command("rm")
 def remove(
     ctx: typer.Context,
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(metavar="COLLECTION", help="REGISTRY/COLLECTION, a project's NAME, or ENTITY/PROJECT/ for all of it"),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask")] = False,
     delete_aliases: Annotated[
         bool, typer.Option("--delete-aliases", help="A project's collection: even if versions have aliases")
@@ -195,32 +198,42 @@ def remove(
     """Delete a collection
 
     A registry's collection goes with its links; the versions that were linked stay where they were logged. A project's
-    collection goes with its versions, and this cannot be undone.
+    collection goes with its versions, and this cannot be undone. `ENTITY/PROJECT/`, with the final slash, means all of a
+    project's collections: either nothing stands in the way of any, or none is deleted.
 
     Examples:
         regcli collection rm model/zoo -y
         regcli collection rm zoo -y --delete-aliases --force
+        regcli collection rm team/drafts/ -y
     """
     session = session_of(ctx)
-    from regcli.domain.collection_settings import collection_details, remove_collection
+    from regcli.domain import collection_settings as domain
 
-    document = collection_details(session.context, name)
-    what = "links" if document["kind"] == "link" else "versions"
-    singular = what.removesuffix("s")
-    confirm_removal(session, f"Delete {document['ref']} with {human_count(document['versions'], singular)}?", yes=yes)
-    removed = remove_collection(session.context, name, delete_aliases=delete_aliases, force=force, reason=reason)
-    for link in removed.unlinked:
-        session.note(f"withdrew {link}")
-    if removed.consumers:
-        session.warn(f"it was used by {', '.join(removed.consumers)}")
-    session.note(f"deleted {removed.ref} with {human_count(removed.versions, singular)}")
-    session.emit(
+    if name.endswith("/"):
+        rows = domain.list_all_collections(session.context, name)
+        versions = human_count(sum(row["versions"] for row in rows), "version")
+        confirm_removal(session, f"Delete {human_count(len(rows), 'collection')} of {name} with {versions}?", yes=yes)
+        gone = domain.remove_project(session.context, name, delete_aliases=delete_aliases, force=force, reason=reason)
+    else:
+        document = domain.collection_details(session.context, name)
+        what = human_count(document["versions"], "link" if document["kind"] == "link" else "version")
+        confirm_removal(session, f"Delete {document['ref']} with {what}?", yes=yes)
+        gone = [domain.remove_collection(session.context, name, delete_aliases=delete_aliases, force=force, reason=reason)]
+    for removed in gone:
+        for link in removed.unlinked:
+            session.note(f"withdrew {link}")
+        if removed.consumers:
+            session.warn(f"{removed.ref} was used by {', '.join(removed.consumers)}")
+        what = human_count(removed.versions, "link" if removed.kind == "link" else "version")
+        session.note(f"deleted {removed.ref} with {what}")
+    rows = [
         {
             "ref": removed.ref,
             "versions": removed.versions,
             "unlinked": removed.unlinked,
             "used_by": removed.consumers,
             "seq": removed.seq,
-        },
-        [removed.ref],
-    )
+        }
+        for removed in gone
+    ]
+    session.emit({"collections": rows} if name.endswith("/") else rows[0], [removed.ref for removed in gone])
