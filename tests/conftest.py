@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from regcli.__main__ import main
 from tests.optional import collect_ignore, pytest_terminal_summary
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 # Names that pytest looks for in this module.
 __all__ = ["collect_ignore", "pytest_terminal_summary"]
+# A busy machine is no failure.
+settings.register_profile("regcli", deadline=None)
+settings.load_profile("regcli")
+
 DATA = Path(__file__).parent / "data"
 
 

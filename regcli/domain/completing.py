@@ -7,6 +7,17 @@ path: built-in modules and the readers of heads only.
 from __future__ import annotations
 
 from regcli.domain import roles
+from regcli.domain.known import (
+    LIMIT,
+    begins,
+    collection_names,
+    find_visible,
+    names_in,
+    project_names,
+    registry_names,
+    source_names,
+    version_names_of,
+)
 from regcli.errors import RegcliError
 from regcli.model import (
     LATEST,
@@ -18,7 +29,6 @@ from regcli.model import (
     split_reference,
 )
 from regcli.store import files
-from regcli.store.peek import peek_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +36,9 @@ if TYPE_CHECKING:
 
     from regcli.domain.collections import Collection
     from regcli.domain.context import Context
-    from regcli.domain.registries import Registry
 
     Source = Callable[[Context, str, str], Iterable[str]]
 
-# A version may have a million files, a collection as many versions; nobody looks through more than this.
-LIMIT = 500
-# How many heads are looked at for the names as they were written; of more, the folded names do.
-_PEEKS = 500
 # How many collections are searched for aliases, tags and types where none is named on the line.
 _SEARCHED = 100
 
@@ -70,140 +75,6 @@ def _prefer(names: list[str], word: str) -> list[str]:
     return [name for name in names if name.startswith(word)] or names
 
 
-def _begins(name: str, word: str) -> bool:
-    """Tell whether a name begins with what was typed; case does not count, as it does not where names are looked up."""
-    return name.startswith(word) or fold(name).startswith(fold(word))
-
-
-# Names in directories
-
-
-def _decode(directory: str) -> str | None:
-    """Return the folded name of a directory that `encode_name` named, or None where it keeps only a hash of it."""
-    if "%" not in directory:
-        return directory
-    if "%~" in directory:
-        return None
-    first, *rest = directory.split("%")
-    parts = [first.encode()]
-    for piece in rest:
-        try:
-            parts.append(bytes.fromhex(piece[:2]) + piece[2:].encode())
-        except ValueError:
-            return None
-    return b"".join(parts).decode("utf-8", "replace")
-
-
-def _names_in(directory: str, word: str, look: Callable[[str], str | None]) -> Iterator[str]:
-    """Yield the names of what lies in a directory and begins with `word`, sorted.
-
-    `look` opens one of the directories below in full, where a glance at its head does not do.
-    """
-    folded = fold(word)
-    rows = []
-    for name in files.scan_names(directory):
-        if not name.startswith("."):
-            plain = _decode(name)
-            if plain is None or plain.startswith(folded):
-                rows.append((plain or "", name))
-    rows.sort()
-    if len(rows) > _PEEKS:
-        yield from (shown for plain, name in rows if (shown := plain or peek_name(f"{directory}/{name}")))
-        return
-    for _, name in rows:
-        try:
-            shown = peek_name(f"{directory}/{name}") or look(f"{directory}/{name}")
-        except RegcliError:
-            # One that is damaged does not spoil the others.
-            continue
-        if shown is not None and _begins(shown, word):
-            yield shown
-
-
-def _collection_names(context: Context, owner: str, registry: Registry | None, word: str) -> Iterator[str]:
-    from regcli.domain.collections import open_collection_directory, redirected
-
-    def look(base: str) -> str | None:
-        collection = open_collection_directory(context, base, registry)
-        found = collection if collection.exists else redirected(context, collection)
-        return found.name if found is not None else None
-
-    return _names_in(f"{owner}/collections", word, look)
-
-
-def _registries(context: Context, word: str) -> Iterator[Registry]:
-    """Yield the registries that the user may see and whose names begin with `word`."""
-    from regcli.domain.registries import BUILT_IN, open_registry_directory, redirected
-
-    names = {*BUILT_IN, *(name for name in files.scan_names(f"{context.root.path}/registries") if not name.startswith("."))}
-    folded = fold(word)
-    for directory in sorted(names):
-        plain = _decode(directory)
-        if plain is not None and not plain.startswith(folded):
-            continue
-        try:
-            opened = open_registry_directory(context, directory)
-            registry = opened if opened.exists else redirected(context, opened)
-        except RegcliError:
-            continue
-        if registry is not None and registry.exists and roles.allows(registry.state, context.user, "view"):
-            yield registry
-
-
-def _registry(context: Context, name: str) -> Registry | None:
-    from regcli.domain.registries import find_registry
-
-    try:
-        registry = find_registry(context, name.removeprefix(REGISTRY_PREFIX))
-    except RegcliError:
-        return None
-    return registry if roles.allows(registry.state, context.user, "view") else None
-
-
-def _registry_names(context: Context, word: str, _of: str) -> Iterator[str]:
-    prefix = REGISTRY_PREFIX if word.startswith(REGISTRY_PREFIX) else ""
-    for registry in _registries(context, word.removeprefix(prefix)):
-        if _begins(registry.name, word.removeprefix(prefix)):
-            yield prefix + registry.name
-
-
-def _project_names(context: Context, word: str, _of: str) -> Iterator[str]:
-    """Yield projects, as their collections write them."""
-    entity_word, slash, project_word = word.partition("/")
-    top = f"{context.root.path}/projects"
-    for entity in sorted(files.scan_names(top)):
-        folded = _decode(entity)
-        if folded is None or (folded != fold(entity_word) if slash else not folded.startswith(fold(entity_word))):
-            continue
-        for project in sorted(files.scan_names(f"{top}/{entity}")):
-            plain = _decode(project)
-            if plain is not None and plain.startswith(fold(project_word)):
-                state = _first_state(context, f"{top}/{entity}/{project}")
-                if state is not None:
-                    yield f"{state['entity']}/{state['project']}"
-
-
-def _first_state(context: Context, owner: str) -> dict[str, str] | None:
-    from regcli.domain.collections import open_collection_directory
-
-    for name in files.scan_names(f"{owner}/collections"):
-        if not name.startswith("."):
-            try:
-                collection = open_collection_directory(context, f"{owner}/collections/{name}", None)
-            except RegcliError:
-                continue
-            if collection.exists:
-                return collection.state
-    return None
-
-
-def _source_names(context: Context, word: str, _of: str) -> Iterator[str]:
-    from regcli.store.layout import project_path
-
-    current = context.project
-    return _collection_names(context, project_path(context.root.path, current.entity, current.project), None, word)
-
-
 # References
 
 
@@ -213,29 +84,29 @@ def _collections(context: Context, word: str, _of: str) -> Iterator[str]:
 
     parts = word.split("/")
     if len(parts) == 1:
-        yield from _source_names(context, word, "")
-        yield from (f"{name}/" for name in _registry_names(context, word, ""))
+        yield from source_names(context, word, "")
+        yield from (f"{name}/" for name in registry_names(context, word, ""))
         yield from _entities(context, word)
     elif len(parts) == 2:
-        registry = _registry(context, parts[0])
+        registry = find_visible(context, parts[0])
         if registry is not None:
             # As typed: the shell keeps what stands before the cursor.
-            yield from (f"{parts[0]}/{name}" for name in _collection_names(context, registry.base, registry, parts[1]))
-        yield from (f"{name}/" for name in _project_names(context, word, ""))
+            yield from (f"{parts[0]}/{name}" for name in collection_names(context, registry.base, registry, parts[1]))
+        yield from (f"{name}/" for name in project_names(context, word, ""))
     elif len(parts) == 3 and parts[1].startswith(REGISTRY_PREFIX):
-        registry = _registry(context, parts[1])
+        registry = find_visible(context, parts[1])
         if registry is not None:
-            names = _collection_names(context, registry.base, registry, parts[2])
+            names = collection_names(context, registry.base, registry, parts[2])
             yield from (f"{parts[0]}/{parts[1]}/{name}" for name in names)
     elif len(parts) == 3:
         owner = project_path(context.root.path, parts[0], parts[1])
-        yield from (f"{parts[0]}/{parts[1]}/{name}" for name in _collection_names(context, owner, None, parts[2]))
+        yield from (f"{parts[0]}/{parts[1]}/{name}" for name in collection_names(context, owner, None, parts[2]))
 
 
 def _entities(context: Context, word: str) -> Iterator[str]:
     """Yield `ENTITY/`, or at once `ENTITY/PROJECT/` where the entity has only one project."""
     projects: dict[str, list[str]] = {}
-    for name in _project_names(context, word, ""):
+    for name in project_names(context, word, ""):
         projects.setdefault(name.partition("/")[0], []).append(name)
     for entity, names in projects.items():
         yield f"{names[0]}/" if len(names) == 1 else f"{entity}/"
@@ -258,76 +129,17 @@ def _selectors(context: Context, head: str, tail: str) -> Iterator[str]:
     if collection is None:
         return
     aliases = [LATEST, *_custom_aliases(collection)] if collection.state["latest"] is not None else []
-    yield from (f"{head}:{alias}" for alias in aliases if _begins(alias, tail))
-    yield from (f"{head}:{version}" for version in _versions(collection, tail))
-
-
-def _versions(collection: Collection, word: str) -> Iterator[str]:
-    """Yield the versions that are there and begin with `word`, newest first, and of many only some.
-
-    Of those left out, one is kept for each next digit: else a shell would take what the rest has in common for certain.
-    """
-    digits = word[1:]
-    if word[:1] not in ("", "v") or not (digits == "" or (digits.isascii() and digits.isdigit())):
-        return
-    below = collection.state["next"]
-    chosen, is_cut = _some(collection, _ranges(digits, below), LIMIT)
-    if is_cut:
-        for digit in "0123456789":
-            chosen += _some(collection, _ranges(digits + digit, below), 1)[0]
-        if digits:
-            chosen += _some(collection, [(int(digits), int(digits) + 1)], 1)[0]
-    yield from (f"v{index}" for index in chosen)
-
-
-def _ranges(digits: str, below: int) -> list[tuple[int, int]]:
-    """Return the ranges of numbers under `below` that are written with these digits at first, the longest numbers first."""
-    if digits[:1] == "0" and digits != "0":
-        return []
-    found = []
-    for more in range(len(str(below)) - len(digits), -1, -1):
-        if digits:
-            first, last = int(digits) * 10**more, (int(digits) + 1) * 10**more
-            if digits == "0" and more:
-                continue
-        elif more:
-            first, last = (10 ** (more - 1) if more > 1 else 0), 10**more
-        else:
-            continue
-        if first < below:
-            found.append((first, min(last, below)))
-    return found
-
-
-def _some(collection: Collection, ranges: list[tuple[int, int]], limit: int) -> tuple[list[int], bool]:
-    """Return at most `limit` versions of the ranges that are there, highest first, and whether some may be left out."""
-    chosen: list[int] = []
-    looked = 0
-    for first, last in ranges:
-        for index in range(last - 1, first - 1, -1):
-            if len(chosen) >= limit or looked >= 4 * LIMIT:
-                return chosen, True
-            looked += 1
-            if _is_there(collection, index):
-                chosen.append(index)
-    return chosen, False
-
-
-def _is_there(collection: Collection, index: int) -> bool:
-    from regcli.domain.collections import is_live
-
-    if collection.state["count"] == collection.state["next"]:
-        return True
-    return is_live(collection.snapshot.records.get(index))
+    yield from (f"{head}:{alias}" for alias in aliases if begins(alias, tail))
+    yield from (f"{head}:{version}" for version in version_names_of(collection, tail))
 
 
 def _version_names(context: Context, word: str, of: str) -> Iterator[str]:
     """Yield the versions of the collection before on the line, and `none`, which `--expect` knows."""
     collection = _find(context, split_reference(of)[0])
-    if _begins("none", word):
+    if begins("none", word):
         yield "none"
     if collection is not None:
-        yield from _versions(collection, word)
+        yield from version_names_of(collection, word)
 
 
 def _find(context: Context, text: str) -> Collection | None:
@@ -359,7 +171,7 @@ def _searched(context: Context, of: str) -> Iterator[Collection]:
         yield collection
         return
     current = context.project
-    registry = _registry(context, of.rstrip("/")) if of else None
+    registry = find_visible(context, of.rstrip("/")) if of else None
     owner = registry.base if registry is not None else project_path(context.root.path, current.entity, current.project)
     for count, name in enumerate(files.scan_names(f"{owner}/collections")):
         if count >= _SEARCHED:
@@ -374,7 +186,7 @@ def _searched(context: Context, of: str) -> Iterator[Collection]:
 
 
 def _sorted(names: Iterable[str], word: str) -> list[str]:
-    return sorted({name for name in names if _begins(name, word)}, key=fold)
+    return sorted({name for name in names if begins(name, word)}, key=fold)
 
 
 def _aliases(context: Context, word: str, of: str) -> Iterator[str]:
@@ -382,13 +194,13 @@ def _aliases(context: Context, word: str, of: str) -> Iterator[str]:
     from regcli.domain.registries import protected_names
 
     found: set[str] = set()
-    registry = _registry(context, of) if of else None
+    registry = find_visible(context, of) if of else None
     for collection in _searched(context, of):
         found.update(_custom_aliases(collection))
         registry = registry or collection.registry
     yield from _sorted(found, word)
     if registry is not None:
-        yield from (name for name in protected_names(registry.state) if _begins(name, word))
+        yield from (name for name in protected_names(registry.state) if begins(name, word))
 
 
 def _tags(context: Context, word: str, of: str) -> Iterator[str]:
@@ -403,7 +215,7 @@ def _tags(context: Context, word: str, of: str) -> Iterator[str]:
 
 def _types(context: Context, word: str, of: str) -> Iterator[str]:
     """Yield the types that the registry accepts, else those in use."""
-    registry = _registry(context, of) if of else None
+    registry = find_visible(context, of) if of else None
     if registry is not None and registry.state["types"]:
         yield from _sorted(registry.state["types"], word)
         return
@@ -453,12 +265,12 @@ def _runs(context: Context, word: str, _of: str) -> Iterator[str]:
         name: str | None = chain_of(context, directory).read().state["name"]
         return name
 
-    return _names_in(base, word, look)
+    return names_in(base, word, look)
 
 
 def _users(context: Context, word: str, of: str) -> Iterator[str]:
     """Yield the members of the registry before on the line, then the users of this machine."""
-    registry = _registry(context, of) if of else None
+    registry = find_visible(context, of) if of else None
     if registry is not None:
         yield from sorted(name for name in registry.state["members"] if name.startswith(word))
     try:
@@ -469,9 +281,9 @@ def _users(context: Context, word: str, of: str) -> Iterator[str]:
 
 
 _SOURCES: dict[str, Source] = {
-    "registry": _registry_names,
-    "project": _project_names,
-    "source": _source_names,
+    "registry": registry_names,
+    "project": project_names,
+    "source": source_names,
     "collection": _collections,
     "ref": _references,
     "version": _version_names,
