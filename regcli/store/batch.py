@@ -113,7 +113,7 @@ class Batch:
         try:
             if writer is None:
                 writer = self._new_pack()
-            elif writer.size + len(data) > packs.MAX_PACK:
+            elif writer.size + len(data) > packs.MAX_PACK or len(writer.rows) >= packs.MAX_ROWS:
                 self._finish_pack()
                 writer = self._new_pack()
             writer.add(digest, data)

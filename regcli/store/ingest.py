@@ -12,7 +12,7 @@ from regcli.errors import SourceChangedError, UsageError
 from regcli.model import quote
 from regcli.store import batch as batches
 from regcli.store import blobs, files, packs
-from regcli.store.manifest import EXECUTABLE, FILE, InvalidPathError, normalize_path, problem_in_paths, sort_entries
+from regcli.store.manifest import EXECUTABLE, FILE, InvalidPathError, has_twins, normalize_path, problem_in_paths, sort_entries
 from regcli.store.statcache import Section, make_key, no_section
 from regcli.store.walk import Walk, refuse_special
 
@@ -337,7 +337,7 @@ class _Run:
         result = self.result
         result.entries = entries = sort_entries(result.entries)
         paths = [entry[0] for entry in entries]
-        if len(set(paths)) != len(paths):
+        if has_twins(paths):
             result.entries = entries = _unique(entries)
             paths = [entry[0] for entry in entries]
         result.files = len(entries)

@@ -6,8 +6,9 @@ An entry is a plain tuple `(path, digest, size, flags, extra)`: a version may ha
 from __future__ import annotations
 
 import os
-from _operator import itemgetter
+from _operator import eq, itemgetter
 from binascii import b2a_base64
+from itertools import islice
 
 import xxhash
 
@@ -27,6 +28,8 @@ EXECUTABLE = 1
 REFERENCE = 2
 
 MAX_MANIFEST = 1 << 30
+_BLOCK = 4 << 20
+_LINES = 1 << 15
 _ALGORITHMS = ("XXH128", "MD5")
 _HEADER = b"wandb-artifact-manifest-v1\n"
 _path_of = itemgetter(0)
@@ -78,6 +81,7 @@ def encode_manifest(entries: Iterable[Entry], algorithm: str = "XXH128") -> byte
     """Return the manifest as a blob: the same entries give the same bytes."""
     ordered = sort_entries(entries)
     lines = [f'{{"format":1,"algorithm":"{algorithm}","entries":{len(ordered)}}}']
+    encoded = bytearray()
     add = lines.append
     dumps = jsontext.dumps
     for path, digest, size, flags, extra in ordered:
@@ -88,8 +92,14 @@ def encode_manifest(entries: Iterable[Entry], algorithm: str = "XXH128") -> byte
             add(dumps([path, digest, size, flags, extra]))
         else:
             add(dumps([path, digest, size, flags]))
-    lines.append("")
-    return "\n".join(lines).encode("ascii")
+        if len(lines) > _LINES:
+            # A million lines as strings would be three times the manifest.
+            add("")
+            encoded += "\n".join(lines).encode("ascii")
+            lines.clear()
+    add("")
+    encoded += "\n".join(lines).encode("ascii")
+    return bytes(encoded)
 
 
 def decode_manifest(data: bytes, where: str) -> tuple[str, list[Entry]]:
@@ -112,24 +122,31 @@ def decode_manifest(data: bytes, where: str) -> tuple[str, list[Entry]]:
     algorithm = header.get("algorithm")
     if algorithm not in _ALGORITHMS or not newline or (body and body[-1:] != b"\n"):
         raise IntegrityError(f"{where} is corrupt: malformed header or a line is cut off")
-    rows: list[Any] = jsontext.loads(b"[" + body[:-1].replace(b"\n", b",") + b"]", where)
-    # One array per line: this also finds what only looks right because line ends became commas.
-    if len(rows) != body.count(b"\n") or header.get("entries") != len(rows):
-        raise IntegrityError(f"{where} is corrupt: it does not have the number of entries that it says")
-    if not rows:
-        return algorithm, []
-    problem = _problem_in_rows(rows)
-    if problem is None:
-        entries = [(row[0], row[1], row[2], row[3], row[4] if len(row) == 5 else None) for row in rows]
-        problem = _problem_in_entries(entries, algorithm)
+    entries: list[Entry] = []
+    start = 0
+    problem = None
+    # A few MiB at a time: the lists that JSON gives are larger than the entries made of them.
+    while start < len(body) and problem is None:
+        end = body.find(b"\n", min(start + _BLOCK, len(body) - 1)) + 1
+        block = body[start:end]
+        rows: list[Any] = jsontext.loads(b"[" + block[:-1].replace(b"\n", b",") + b"]", where)
+        # One array per line: this also finds what only looks right because line ends became commas.
+        problem = _problem_in_rows(rows) if len(rows) == block.count(b"\n") else "an entry is not on a line of its own"
         if problem is None:
-            return algorithm, entries
-    raise IntegrityError(f"{where} is corrupt: {problem}")
+            entries += [(row[0], row[1], row[2], row[3], row[4] if len(row) == 5 else None) for row in rows]
+        start = end
+    if problem is None and header.get("entries") != len(entries):
+        problem = "it does not have the number of entries that it says"
+    if problem is None and entries:
+        problem = _problem_in_entries(entries, algorithm)
+    if problem is not None:
+        raise IntegrityError(f"{where} is corrupt: {problem}")
+    return algorithm, entries
 
 
 def _problem_in_rows(rows: list[Any]) -> str | None:
     """Check shapes and types column by column: loops in C, because there may be a million rows."""
-    if set(map(type, rows)) != {list} or not {4, 5}.issuperset(map(len, rows)):
+    if not rows or set(map(type, rows)) != {list} or not {4, 5}.issuperset(map(len, rows)):
         return "an entry is not a list of four or five"
     if {type(row[0]) for row in rows} != {str} or {type(row[1]) for row in rows} != {str}:
         return "a path or digest is not a string"
@@ -155,7 +172,7 @@ def _problem_in_entries(entries: list[Entry], algorithm: str) -> str | None:
         ):
             return f"{wrong} ({quote(path[:80])})"
     paths = [entry[0] for entry in entries]
-    if sorted(paths) != paths or len(set(paths)) != len(paths):
+    if sorted(paths) != paths or has_twins(paths):
         return "the paths are not sorted or not unique"
     return problem_in_paths(paths)
 
@@ -207,14 +224,21 @@ def _is_text(text: str) -> bool:
 
 def problem_in_paths(paths: Sequence[str]) -> str | None:
     """Return what is wrong with a set of artifact paths, or None; fast where nothing is."""
-    joined = f"/{'/'.join(paths)}/"
-    if "\0" in joined or "//" in joined or "/./" in joined or "/../" in joined or not _is_text(joined):
-        return next((wrong for path in paths if (wrong := _problem_in_path(path))), "a path is malformed")
-    if "\\" in joined or ":" in joined:
-        for path in paths:
-            if ("\\" in path or ":" in path) and (wrong := _problem_in_path(path)):
-                return wrong
+    for start in range(0, len(paths), _LINES):
+        some = paths[start : start + _LINES]
+        joined = f"/{'/'.join(some)}/"
+        if "\0" in joined or "//" in joined or "/./" in joined or "/../" in joined or not _is_text(joined):
+            return next((wrong for path in some if (wrong := _problem_in_path(path))), "a path is malformed")
+        if "\\" in joined or ":" in joined:
+            for path in some:
+                if ("\\" in path or ":" in path) and (wrong := _problem_in_path(path)):
+                    return wrong
     return _clash(paths)
+
+
+def has_twins(ordered: Sequence[str]) -> bool:
+    """Tell whether a sorted sequence has something twice."""
+    return any(map(eq, ordered, islice(ordered, 1, None)))
 
 
 def _clash(paths: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from regcli.model import quote
 from regcli.store import files, packs
 from regcli.store.beneath import Beneath, LinkInTheWayError
 from regcli.store.manifest import EXECUTABLE, REFERENCE, problem_in_paths
-from regcli.store.statcache import KEY, no_section
+from regcli.store.statcache import KEY, make_key, no_section
 from regcli.store.writing import WORTH_A_THREAD, Setup, Task, Writer, split_tasks
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LINK_MODES = ("auto", "copy", "hardlink", "symlink", "reflink")
 _READ = files.READ
+_SLICE = 100_000
 
 
 class Materialized:
@@ -99,17 +100,23 @@ def materialize(
     if os.name == "nt" and any("\\" in entry[0] or ":" in entry[0] for entry in wanted):
         raise UsageError("the version has a file whose name this file system does not allow")
     _make_target(target)
-    groups = group_by_directory(wanted)
+    wanted.sort(key=_path_of)
     with Beneath(target) as beneath:
         run = _Run(content, beneath, link_mode=link_mode, progress=progress, cache=cache, proofs=proofs)
         if prune is not None:
             from regcli.store.compare import prune_directory
 
             run.result.removed = prune_directory(content, entries, beneath, prune, known=run.section.known)
-        run.scan(groups)
-        run.write(threads)
+        # In slices: what is kept for each file while it is written is three times the entry itself.
+        for start in range(0, len(wanted), _SLICE):
+            run.scan(group_by_directory(wanted[start : start + _SLICE]))
+            run.write(threads)
         run.save()
         return run.result
+
+
+def _path_of(entry: Entry) -> str:
+    return entry[0]
 
 
 def _make_target(target: str) -> None:
@@ -163,6 +170,8 @@ class _Run:
     def scan(self, groups: dict[str, list[Wanted]]) -> None:
         """Find out which files have to be written."""
         result = self.result
+        before = result.files
+        self._tasks = []
         # Directories that others lie in: made in place, the rest may be filled under another name.
         parents = {parent for directory in groups for parent in _parents(directory)}
         missing = ""
@@ -180,7 +189,7 @@ class _Run:
                 self._tasks.append(Task(directory, rows, is_new=directory not in parents))
             elif left := self._scan_directory(directory, descriptor, rows):
                 self._tasks.append(Task(directory, left, is_new=False))
-        result.skipped = result.files - sum(len(task.large) for task in self._tasks)
+        result.skipped += result.files - before - sum(len(task.large) for task in self._tasks)
 
     def _scan_directory(self, directory: str, descriptor: int, rows: list[Wanted]) -> list[Wanted]:
         try:
@@ -279,6 +288,7 @@ class _Run:
             # What was not where the index said is looked up anew, by one thread.
             leftovers = [leftover for writer in writers for leftover in writer.leftovers]
             self._try(lambda: writers[0].write_again(leftovers))
+        self._writers = []
         for writer in writers:
             self._count(writer)
         if self.failures:
@@ -318,9 +328,10 @@ class _Run:
     def report(self) -> None:
         """Tell how far it is."""
         if self._progress is not None:
-            writers = self._writers
+            result, writers = self.result, self._writers
             self._progress(
-                self.result.skipped + sum([writer.written for writer in writers]), sum([writer.bytes for writer in writers])
+                result.skipped + result.written + sum([writer.written for writer in writers]),
+                result.bytes + sum([writer.bytes for writer in writers]),
             )
 
     def _learn(self, writer: Writer) -> None:
@@ -338,8 +349,8 @@ class _Run:
                 after = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except OSError:
                 continue
-            # Giving the file its name changed its ctime, nothing else may have changed.
-            if (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns):
+            # Giving the file its name changed its ctime (the last part), nothing else may have changed.
+            if before[:-8] == make_key(after)[:-8]:
                 self.section.add(after, bytes.fromhex(digest))
 
     def save(self) -> None:

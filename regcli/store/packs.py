@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SMALL = 1 << 20
 MAX_PACK = 1 << 30
+# Sorting the rows of an index takes four times the memory that keeping them does.
+MAX_ROWS = 1 << 18
 HEADER = Struct("<8sII16s")
 RECORD = Struct("<4sI16s")
 FOOTER = Struct("<QQ8s16s")

@@ -36,7 +36,7 @@ class Section:
 
     Attributes:
         known: key -> digest (16 bytes, or 32 with the MD5), as the last run left it.
-        fresh: what this run learned.
+        fresh: rows that this run learned, as they are written: a million of them must not be a million objects.
     """
 
     __slots__ = ("_path", "_width", "fresh", "known")
@@ -45,7 +45,7 @@ class Section:
         self._path = path
         self._width = width
         self.known: dict[bytes, bytes] = {}
-        self.fresh: dict[bytes, bytes] = {}
+        self.fresh = bytearray()
         if path:
             self._load()
 
@@ -66,19 +66,21 @@ class Section:
 
     def add(self, status: os.stat_result, value: bytes) -> None:
         """Remember a file that was just read; `status` is from after reading."""
-        self.fresh[make_key(status)] = value
+        self.fresh += make_key(status) + value
 
     def save(self, seen: int, *, now: Callable[[], int] = time.time_ns) -> None:
         """Write what was learned, when anything was; `seen` is how many files there are now. Never fails."""
         if not self._path or not self.fresh:
             return
         stamp = now()
-        settled = {key: value for key, value in self.fresh.items() if is_settled(key, stamp)}
+        rows = Struct(f"{KEY.size + self._width}s").iter_unpack(self.fresh)
+        settled = b"".join([row for (row,) in rows if is_settled(row[: KEY.size], stamp)])
         if not settled:
             return
-        # Rows of files that are gone are dropped once they are the larger part.
-        rows = settled if len(self.known) > 2 * seen + 64 else {**self.known, **settled}
-        body = b"".join([part for row in rows.items() for part in row])
+        body = settled
+        # Rows of files that are gone are dropped once they are the larger part. Of two rows for one key the last counts.
+        if len(self.known) <= 2 * seen + 64:
+            body = b"".join([part for row in self.known.items() for part in row]) + settled
         head = _HEAD.pack(_MAGIC, 1, self._width, xxhash.xxh3_128_digest(body))
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)

@@ -170,7 +170,7 @@ class Writer:
 
     Attributes:
         written, bytes: what was written.
-        finished: (directory, name, stat after writing, digest), for the cache.
+        finished: (directory, name, key in the stat cache after writing, digest).
         leftovers: (directory, row) of files whose bytes were not where the index said.
     """
 
@@ -184,7 +184,7 @@ class Writer:
         self._place = ""
         self.written = 0
         self.bytes = 0
-        self.finished: list[tuple[str, str, os.stat_result, str]] = []
+        self.finished: list[tuple[str, str, bytes, str]] = []
         self.leftovers: list[tuple[str, Wanted]] = []
 
     def close(self) -> None:
@@ -216,7 +216,7 @@ class Writer:
         self.written += 1
         self.bytes += row[2]
         if status is not None:
-            self.finished.append((self._place, name, status, row[1]))
+            self.finished.append((self._place, name, make_key(status), row[1]))
 
     def _fill_new(self, directory: str, small: list[Located]) -> None:
         """Fill a directory under another name, then give it its own: one renaming for all its files."""
