@@ -166,7 +166,7 @@ class ArtifactCollection:
             raise documented(error, ValueError) from error
         if [str(tag) for tag in tags] != state["tags"]:
             set_collection_tags(context, changed.collection.ref, tags)
-        session.pass_warnings_on(context)
+        session.settle(context)
         self._read(self._collection.reread())
 
     @translated
@@ -176,11 +176,11 @@ class ArtifactCollection:
         Raises:
             CommError: the user may not, a protected alias is in it, or versions are linked.
         """
-        from regcli.domain.collection_settings import remove_collection
+        from regcli.domain.removal import remove_collection
 
         context = self._context("delete")
         remove_collection(context, self._collection.ref, delete_aliases=True)
-        session.pass_warnings_on(context)
+        session.settle(context)
 
     def change_type(self, new_type: str) -> None:
         """Give a project's collection another type at once."""

@@ -112,7 +112,7 @@ class Contents(ArtifactBase):
             context, place, name=_text(name), checksum=checksum, max_objects=max_objects, algorithm=draft.algorithm
         )
         draft.add_entries(entries)
-        session.pass_warnings_on(context)
+        session.settle(context)
         return [ArtifactManifestEntry(entry, draft.algorithm) for entry in entries]
 
     @translated

@@ -74,7 +74,7 @@ class Lifecycle(ArtifactBase):
             context, version.ref, add_aliases=parse_aliases(added), remove_aliases=removed, fields=self._changed_fields()
         )
         self._attach(context, saved)
-        session.pass_warnings_on(context)
+        session.settle(context)
 
     def _changed_fields(self) -> dict[str, Any]:
         """Return what differs from the record that was read: what others changed meanwhile is not undone."""
@@ -134,7 +134,7 @@ class Lifecycle(ArtifactBase):
         return logged
 
     def _become(self, context: Context, logged: Logged) -> None:
-        session.pass_warnings_on(context)
+        session.settle(context)
         if logged.version is None:
             return
         if not logged.created:
@@ -189,7 +189,7 @@ class Lifecycle(ArtifactBase):
         # The entity and project of a bare target are those of the source.
         here = context.derive(context.command, f"{source.collection.state['entity']}/{source.collection.state['project']}")
         linked = link_version(here, version.ref, canonical_path(here, target_path), aliases=names)
-        session.pass_warnings_on(here)
+        session.settle(here)
         if not self.is_draft() and not version.is_link:
             self._attach(context, resolve(context, version.ref))
         return Artifact._from_version(context, linked.version, linked.version.version)
@@ -211,7 +211,7 @@ class Lifecycle(ArtifactBase):
             )
         context = self._context("unlink")
         unlink(context, version.ref)
-        session.pass_warnings_on(context)
+        session.settle(context)
         self._is_deleted = True
 
     @translated
@@ -236,7 +236,7 @@ class Lifecycle(ArtifactBase):
             return
         context = self._context("delete")
         delete_version(context, version.ref, delete_aliases=delete_aliases)
-        session.pass_warnings_on(context)
+        session.settle(context)
         self._is_deleted = True
 
     @translated

@@ -84,7 +84,7 @@ class Api:
         context = self._context("artifact")
         path = canonical_path(context, name)
         version = resolve(context, path)
-        session.pass_warnings_on(context)
+        session.settle(context)
         if type is not None and version.collection.state["type"] != type:
             kind = version.collection.state["type"]
             raise TypeMismatchError(f"type {quote(type)} does not match: {quote(version.ref)} has type {quote(kind)}")
@@ -299,7 +299,7 @@ class Api:
             create_registry(context, parsed, description=description or "", types=types, visibility=visibility)
         except ConflictError as error:
             raise documented(error, ValueError) from error
-        session.pass_warnings_on(context)
+        session.settle(context)
         return Registry(_visible_registry(context, parsed))
 
     # Runs

@@ -182,7 +182,7 @@ class Registry:
             )
         except ConflictError as error:
             raise documented(error, ValueError) from error
-        session.pass_warnings_on(context)
+        session.settle(context)
         self._read(find_registry(context, self._name))
 
     def _new_types(self, saved: list[str]) -> list[TypeName]:
@@ -208,7 +208,7 @@ class Registry:
             remove_registry(context, RegistryName(self._registry.name))
         except NotFoundError as error:
             raise documented(error, ValueError) from error
-        session.pass_warnings_on(context)
+        session.settle(context)
 
     @translated
     def load(self) -> Registry:
@@ -473,7 +473,7 @@ def _without_prefix(filter: Filter) -> Filter:
 def _found(matches: Callable[[dict[str, Any]], bool], by: tuple[str, bool] | None) -> list[StoredRegistry]:
     context = session.context_for("Api.registries")
     rows = [(registry.state, registry) for registry in list_visible_registries(context) if matches(registry.state)]
-    session.pass_warnings_on(context)
+    session.settle(context)
     return [registry for _, registry in (sort_rows(rows, by) if by is not None else rows)]
 
 
@@ -487,7 +487,7 @@ def _collections(
         for collection in store.list_collections(context, registry.base, registry)
         if matches(collection.state)
     ]
-    session.pass_warnings_on(context)
+    session.settle(context)
     if by is not None:
         rows = sort_rows(rows, by)
     else:

@@ -213,7 +213,7 @@ class Retrieval(ArtifactBase):
         entries = [entry for entry in read_manifest(context, version.record) if entry[0] in wanted]
         os.makedirs(root, exist_ok=True)
         download_version(context, version, entries, root, options)
-        session.pass_warnings_on(context)
+        session.settle(context)
 
     @translated
     def checkout(self, root: StrPath | None = None, *, force: bool = True) -> str:
@@ -234,7 +234,7 @@ class Retrieval(ArtifactBase):
         where = os.fspath(root) if root is not None else self._directory(source_of(context, version).collection.name, None)
         os.makedirs(where, exist_ok=True)
         checkout(context, version.ref, where, self._options(), force=force)
-        session.pass_warnings_on(context)
+        session.settle(context)
         return where
 
     def verify(self, root: StrPath | None = None) -> None:

@@ -275,7 +275,7 @@ class Run:
         if type is not None and type != artifact.type:
             raise TypeMismatchError(f"artifact {quote(version.ref)} has type {quote(artifact.type)}, not {quote(type)}")
         use(context, version.ref, run=self.id)
-        session.pass_warnings_on(context)
+        session.settle(context)
         return artifact
 
     @translated
@@ -503,7 +503,7 @@ def init(
     further = {"job_type": job_type, "config": chosen, "group": group, "tags": tags or (), "notes": notes, "title": name}
     begun = _begin(context, id, name, resume, further)
     run = Run(context, begun[0], begun[1], resumed=begun[2])
-    session.pass_warnings_on(context)
+    session.settle(context)
     session.session().run = run
     _finish_at_exit(run)
     return run

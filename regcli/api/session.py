@@ -6,6 +6,7 @@ import os
 import threading
 
 from regcli import surroundings
+from regcli.domain.background import start_delivery
 from regcli.domain.context import Context
 from regcli.domain.trust import Trust
 
@@ -35,11 +36,12 @@ class Session:
             user=surroundings.user_name(),
             uid=surroundings.user_number(),
             host=surroundings.host_name(),
-            wait=surroundings.DEFAULT_WAIT,
-            project=project.value if (project := surroundings.find_project(None, variables)) is not None else None,
+            wait=float(surroundings.find_wait(None, variables).value),
+            project=project.value if project is not None else None,
             environment=variables,
             trust=Trust(**surroundings.trust_places(variables)),
         )
+        self.context.on_announced = start_delivery
         self.cache_path = surroundings.user_cache_path(variables)
         self.run: Run | None = None
 
@@ -77,7 +79,7 @@ def context_for(command: str, project: str | None = None) -> Context:
     # Opened once for the process where it is there already; a missing root is made by the first write.
     _ = base.has_root
     context = base.derive(command, project)
-    context.made = []  # of this operation, not of all that the process did
+    context.made, context.announced = [], []  # of this operation, not of all that the process did
     return context
 
 
@@ -88,7 +90,7 @@ def warn(text: str) -> None:
     logging.getLogger("regcli").warning(text)
 
 
-def pass_warnings_on(context: Context) -> None:
+def settle(context: Context) -> None:
     """Tell the user what an operation remarked."""
     for text in dict.fromkeys(context.warnings):
         warn(text)

@@ -60,14 +60,6 @@ def save_version(
         if changes:
             _check_shared(context, named, source, changes, registry)
         is_one = source.collection.base == here.base
-        if changes and not is_one:
-            # First without writing: what a rule forbids there must leave the aliases alone too.
-            _alias_operations(context, here, here.snapshot, named.index, add_aliases, remove_aliases)
-
-            def check_source(snapshot: Snapshot) -> list[Operation]:
-                return _field_operations(snapshot, source, changes)
-
-            context.transact(source.collection.chain, check_source)
 
         def check(snapshot: Snapshot) -> list[Operation]:
             now = Collection(here.base, here.chain, snapshot, registry)
@@ -79,6 +71,9 @@ def save_version(
 
         settings_seq = registry.snapshot.seq if registry is not None else None
         change = context.transact(here.chain, check, settings_seq=settings_seq)
+        if changes and not is_one:
+            # After the aliases, for which a right or a signature may be missing; what rests on this log was checked before.
+            context.transact(source.collection.chain, lambda snapshot: _field_operations(snapshot, source, changes))
     after = Collection(here.base, here.chain, change.snapshot, registry)
     return Version(after, named.index, change.snapshot.records.get(named.index) or {})
 
