@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from regcli.domain.context import Context
     from regcli.domain.registries import Registry
-    from regcli.domain.resolving import Version
     from regcli.model import Tag, TypeName
     from regcli.store.chain import Snapshot
 
@@ -54,18 +53,21 @@ class Changed:
         self.changed = changed
 
 
-def _bare(text: str) -> str:
+def bare_name(text: str) -> str:
+    """Return a collection's reference, provided that nothing selects a version in it."""
     head, tail = split_reference(text)
     if tail is not None:
         raise UsageError(f"{quote(text)} names a version, not a collection", hint=f"write {quote(head)}")
     return head
 
 
-def _settings_seq(collection: Collection) -> int | None:
+def settings_seq_of(collection: Collection) -> int | None:
+    """Return the number of the registry's settings that the collection was read with, None in a project."""
     return collection.registry.snapshot.seq if collection.registry is not None else None
 
 
-def _require(context: Context, collection: Collection, action: str) -> None:
+def require_right(context: Context, collection: Collection, action: str) -> None:
+    """Refuse what the user's role in the collection's registry does not allow; projects have no roles."""
     if collection.registry is not None:
         roles.require(collection.registry.state, context.user, action)
 
@@ -96,11 +98,11 @@ def create_collection(
     from regcli.domain.log import creation as source_creation
     from regcli.domain.log import merge_tags, shown_project
 
-    ref = parse_collection(_bare(text), context.project)
+    ref = parse_collection(bare_name(text), context.project)
     context.make_root()
     with context.lock("settings"):
         collection = locate(context, ref)
-        _require(context, collection, "create-collection")
+        require_right(context, collection, "create-collection")
         type_name = _type_for(collection.registry, type)
         prepare_collection(collection.registry, collection.base)
 
@@ -115,7 +117,7 @@ def create_collection(
                 op = source_creation(ref, shown_project(context, ref), type_name)
             return [{**op, "description": description, "tags": merge_tags((), tags)}]
 
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=_settings_seq(collection))
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq_of(collection))
     after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
     return Changed(after, change.seq, changed=True)
 
@@ -160,13 +162,13 @@ def edit_collection_settings(
         RefusedError: the type of a collection of links, or of versions that are linked.
     """
     with context.lock("settings"):
-        collection = find_collection(context, parse_collection(_bare(text), context.project))
-        _require(context, collection, "edit-collection")
+        collection = find_collection(context, parse_collection(bare_name(text), context.project))
+        require_right(context, collection, "edit-collection")
         new = _new_name(collection, rename)
         if type is not None:
             _check_retype(context, collection, type)
         if new is not None:
-            _require_unprotected(context, collection, "renamed")
+            require_unprotected(context, collection, "renamed")
             _reserve(context, collection, new)
 
         def check(snapshot: Snapshot) -> list[Operation]:
@@ -174,10 +176,10 @@ def edit_collection_settings(
             if not now.exists:
                 raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
             if new is not None:
-                _require_unprotected(context, now, "renamed")
+                require_unprotected(context, now, "renamed")
             return _edits(snapshot.state, new, {"description": description, "type": type}, ttl)
 
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=_settings_seq(collection))
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq_of(collection))
     after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
     return Changed(after, change.seq, changed=change.commit is not None)
 
@@ -228,7 +230,7 @@ def _reserve(context: Context, collection: Collection, new: str) -> None:
         # Back to the first name, or only another case: the directory is the collection's own.
         return
     if collection.registry is not None and collection.registry.state["shared"] is not None:
-        _require(context, collection, "create-collection")
+        require_right(context, collection, "create-collection")
     chain = chain_of(context, f"{owner}/{directory}", collection.registry)
     prepare_collection(collection.registry, chain.base)
 
@@ -257,7 +259,8 @@ def protected_versions(collection: Collection) -> list[tuple[str, str]]:
     ]
 
 
-def _require_unprotected(context: Context, collection: Collection, what: str) -> None:
+def require_unprotected(context: Context, collection: Collection, what: str) -> None:
+    """Refuse what would touch a protected alias in a collection, unless the user is admin there."""
     held = protected_versions(collection)
     registry = collection.registry
     if held and registry is not None and not roles.allows(registry.state, context.user, "delete-protected"):
@@ -285,131 +288,13 @@ def _check_retype(context: Context, collection: Collection, type_name: TypeName)
             )
 
 
-class Removed:
-    """What a removal took along: the reference, how many versions, which links were withdrawn, who used them, the commit."""
-
-    __slots__ = ("consumers", "kind", "ref", "seq", "unlinked", "versions")
-
-    def __init__(self, collection: Collection) -> None:
-        """Start with what is there."""
-        self.ref = collection.ref
-        self.kind: str = collection.state["kind"]
-        self.versions: int = collection.state["count"]
-        self.unlinked: list[str] = []
-        self.consumers: list[str] = []
-        self.seq = collection.snapshot.seq
-
-
-class _Removal:
-    """A collection that may be removed, and the links that have to be withdrawn before."""
-
-    __slots__ = ("collection", "links", "removed")
-
-    def __init__(self, context: Context, collection: Collection, going: set[str], *, delete_aliases: bool, force: bool) -> None:
-        """Check everything that stands in the way; links in collections that are `going` too do not.
-
-        Raises:
-            RoleError, ProtectedError, RefusedError: see `remove_collection`.
-        """
-        from regcli.domain import deletion
-
-        _require(context, collection, "delete-collection")
-        _require_unprotected(context, collection, "deleted")
-        self.collection = collection
-        self.removed = Removed(collection)
-        self.links: list[Version] = []
-        if collection.state["kind"] == SOURCE:
-            if not delete_aliases:
-                _refuse_aliases(collection)
-            artifacts = [record["id"] for _, record in collection.versions()]
-            self.links = deletion.links_in_the_way(context, artifacts, collection.ref, force=force, going=going)
-            self.removed.consumers = deletion.dependents(context, artifacts, collection)
-
-    def carry_out(self, context: Context, *, delete_aliases: bool, reason: str | None) -> Removed:
-        """Withdraw the links and remove the collection."""
-        from regcli.domain import deletion
-
-        collection, removed = self.collection, self.removed
-        removed.unlinked = deletion.withdraw(context, self.links, reason=reason)
-
-        def check(snapshot: Snapshot) -> list[Operation]:
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
-            if not now.exists:
-                raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
-            _require_unprotected(context, now, "deleted")
-            if collection.state["kind"] == SOURCE and not delete_aliases:
-                _refuse_aliases(now)
-            removed.versions = snapshot.state["count"]
-            return [{"op": "remove", "version": None}]
-
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=_settings_seq(collection))
-        removed.seq = change.seq
-        return removed
-
-
-def _refuse_aliases(collection: Collection) -> None:
-    custom = sorted(shown for shown, _ in collection.state["aliases"].values())
-    if custom:
-        raise RefusedError(
-            f"collection {quote(collection.ref)} has aliases: {', '.join(custom[:8])}",
-            hint="delete them too with --delete-aliases",
-        )
-
-
-def remove_collection(
-    context: Context, text: str, *, delete_aliases: bool = False, force: bool = False, reason: str | None = None
-) -> Removed:
-    """Delete a collection. Of a registry's, the links go and the sources stay; of a project's, the versions go.
-
-    Args:
-        context: who asks, and where.
-        text: the collection.
-        delete_aliases: a project's: even when versions have custom aliases.
-        force: a project's: even when versions are linked; those links, unless protected, are withdrawn first.
-        reason: for the history.
-
-    Raises:
-        RoleError: the user may not. ProtectedError: a protected alias is in it, and the user is no admin; or it holds the
-        source of a protected link. RefusedError: custom aliases or links stand in the way.
-    """
-    with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):
-        collection = find_collection(context, parse_collection(_bare(text), context.project))
-        removal = _Removal(context, collection, set(), delete_aliases=delete_aliases, force=force)
-        return removal.carry_out(context, delete_aliases=delete_aliases, reason=reason)
-
-
-def remove_project(
-    context: Context, text: str, *, delete_aliases: bool = False, force: bool = False, reason: str | None = None
-) -> list[Removed]:
-    """Delete all collections of a project, `ENTITY/PROJECT`, once it is certain that nothing stands in the way of any.
-
-    One commit for each; a crash in between leaves some, and doing it again removes the rest. Runs stay.
-
-    Raises:
-        NotFoundError: there is no such project. ProtectedError, RefusedError: as for `remove_collection`.
-    """
-    from regcli.domain.collections import list_collections
-    from regcli.domain.listing import Project, find_container
-
-    with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):
-        project = find_container(context, text)
-        if not isinstance(project, Project):
-            raise UsageError(f"{quote(text)} is a registry", hint=f"use `regcli registry rm {text.rstrip('/')}`")
-        collections = list_collections(context, project.base, None)
-        going = {collection.base for collection in collections}
-        removals = [
-            _Removal(context, collection, going, delete_aliases=delete_aliases, force=force) for collection in collections
-        ]
-        return [removal.carry_out(context, delete_aliases=delete_aliases, reason=reason) for removal in removals]
-
-
 def collection_details(context: Context, text: str) -> dict[str, Any]:
     """Return what `collection show` prints.
 
     Raises:
         NotFoundError: there is no such collection. RoleError: the user may not look.
     """
-    collection = find_collection(context, parse_collection(_bare(text), context.project))
+    collection = find_collection(context, parse_collection(bare_name(text), context.project))
     return show_collection(context, collection)
 
 
@@ -417,7 +302,7 @@ def show_collection(context: Context, collection: Collection) -> dict[str, Any]:
     """Return a collection's fields as JSON has them, with its size and its default TTL."""
     from regcli.domain.documents import collection_document, format_ttl
 
-    _require(context, collection, "view")
+    require_right(context, collection, "view")
     state = collection.state
     return {
         **collection_document(collection),

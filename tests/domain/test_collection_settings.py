@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from regcli.domain import collection_settings as settings
+from regcli.domain import removal
 from regcli.domain.collections import chain_of, find_collection
 from regcli.domain.documents import links_of
 from regcli.domain.history import history
@@ -136,7 +137,7 @@ def test_the_name_of_a_deleted_collection_is_free_for_a_rename_and_for_a_new_one
     world.log("one")
     world.log("two")
     settings.rename_collection(world.user(), "two", "three")
-    settings.remove_collection(world.user(), "three")
+    removal.remove_collection(world.user(), "three")
     with pytest.raises(NotFoundError):
         resolve(world.user(), "three")
     settings.rename_collection(world.user(), "one", "three")
@@ -231,7 +232,7 @@ def test_of_a_rename_and_a_log_to_one_name_at_once_nothing_is_lost(world: World)
 def test_deleting_a_registrys_collection_leaves_the_sources(world: World) -> None:
     world.log()
     world.link()
-    removed = settings.remove_collection(world.user(), "model/zoo")
+    removed = removal.remove_collection(world.user(), "model/zoo")
     assert removed.versions == 1
     assert list(links_of(world.user(), resolve(world.user(), "zoo").record["id"])) == []
     with pytest.raises(NotFoundError):
@@ -244,11 +245,11 @@ def test_deleting_a_projects_collection_asks_for_its_aliases_and_links(world: Wo
     world.log(aliases=["best"])
     world.link()
     with pytest.raises(RefusedError, match="'local/default/zoo' is linked as 'model/zoo:v0'"):
-        settings.remove_collection(world.user(), "zoo", delete_aliases=True)
+        removal.remove_collection(world.user(), "zoo", delete_aliases=True)
     with pytest.raises(RefusedError, match="has aliases: best"):
-        settings.remove_collection(world.user(), "zoo", force=True)
+        removal.remove_collection(world.user(), "zoo", force=True)
     assert resolve(world.user(), "model/zoo").ref == "model/zoo:v0"
-    removed = settings.remove_collection(world.user(), "zoo", delete_aliases=True, force=True)
+    removed = removal.remove_collection(world.user(), "zoo", delete_aliases=True, force=True)
     assert removed.unlinked == ["model/zoo:v0"]
     with pytest.raises(NotFoundError):
         resolve(world.user(), "zoo")
@@ -257,7 +258,7 @@ def test_deleting_a_projects_collection_asks_for_its_aliases_and_links(world: Wo
 def test_versions_of_a_deleted_collection_do_not_come_back_with_its_name_and_numbers_go_on(world: World) -> None:
     world.log()
     world.log()
-    settings.remove_collection(world.user(), "zoo")
+    removal.remove_collection(world.user(), "zoo")
     assert world.log(type="dataset").ref == "local/default/zoo:v2"
     collection = resolve(world.user(), "zoo").collection
     assert [index for index, _ in collection.versions()] == [2]
@@ -270,13 +271,13 @@ def test_a_protected_alias_keeps_a_collection_from_members(world: World) -> None
     world.link("zoo", "model/zoo", "production")
     world.protect("production")
     with pytest.raises(ProtectedError, match="cannot be deleted: 'model/zoo:v0' is protected by alias 'production'"):
-        settings.remove_collection(world.user("bob"), "model/zoo")
+        removal.remove_collection(world.user("bob"), "model/zoo")
     with pytest.raises(ProtectedError, match="cannot be renamed"):
         settings.rename_collection(world.user("bob"), "model/zoo", "mine")
     with pytest.raises(ProtectedError, match="cannot be deleted: 'model/zoo:v0' is protected"):
-        settings.remove_collection(world.user(), "zoo", force=True, delete_aliases=True)
+        removal.remove_collection(world.user(), "zoo", force=True, delete_aliases=True)
     assert settings.rename_collection(world.user(), "model/zoo", "ours").collection.ref == "model/ours"
-    assert settings.remove_collection(world.user(), "model/ours").versions == 1
+    assert removal.remove_collection(world.user(), "model/ours").versions == 1
 
 
 def test_the_type_of_links_stays_and_that_of_unlinked_versions_may_change(world: World) -> None:
@@ -302,7 +303,7 @@ def test_viewers_change_nothing(world: World) -> None:
         lambda: settings.create_collection(world.user("bob"), "model/new", type=MODEL),
         lambda: settings.edit_collection_settings(world.user("bob"), "model/zoo", description="x"),
         lambda: settings.rename_collection(world.user("bob"), "model/zoo", "x"),
-        lambda: settings.remove_collection(world.user("bob"), "model/zoo"),
+        lambda: removal.remove_collection(world.user("bob"), "model/zoo"),
     ):
         with pytest.raises(RoleError, match="user 'bob' is viewer and may not"):
             work()
@@ -322,13 +323,13 @@ def test_a_project_goes_as_a_whole_or_not_at_all(world: World) -> None:
     world.link("team/drafts/one", "team/drafts/picked")
     world.link("team/drafts/two", "model/two")
     with pytest.raises(RefusedError, match="'team/drafts/two' is linked as 'model/two:v0'"):
-        settings.remove_project(world.user(), "team/drafts/")
+        removal.remove_project(world.user(), "team/drafts/")
     assert resolve(world.user(), "team/drafts/one").ref == "team/drafts/one:v0"
-    removed = settings.remove_project(world.user(), "team/drafts/", force=True)
+    removed = removal.remove_project(world.user(), "team/drafts/", force=True)
     assert [item.ref for item in removed] == ["team/drafts/one", "team/drafts/picked", "team/drafts/two"]
     with pytest.raises(NotFoundError):
         find_place(world.user(), "team/drafts/")
     assert resolve(world.user(), "elsewhere").ref == "local/default/elsewhere:v0"
     with pytest.raises(UsageError, match="is a registry"):
-        settings.remove_project(world.user(), "model/")
+        removal.remove_project(world.user(), "model/")
     assert verify_root(world.user()).ok

@@ -11,7 +11,7 @@ import pytest
 
 from regcli.domain import retention
 from regcli.domain.aliasing import add_aliases
-from regcli.domain.collection_settings import edit_collection_settings, remove_collection
+from regcli.domain.collection_settings import edit_collection_settings
 from regcli.domain.deletion import delete_version, undelete_version
 from regcli.domain.editing import edit
 from regcli.domain.files import read_file
@@ -19,6 +19,7 @@ from regcli.domain.history import history
 from regcli.domain.listing import version_rows
 from regcli.domain.members import set_member
 from regcli.domain.registry_settings import edit_registry
+from regcli.domain.removal import remove_collection
 from regcli.domain.resolving import resolve
 from regcli.domain.retention import Policy, collect_garbage, parse_duration, parse_size
 from regcli.domain.settings import set_default_ttl

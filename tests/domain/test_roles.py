@@ -13,7 +13,6 @@ from regcli.domain.collection_settings import (
     create_collection,
     edit_collection_settings,
     list_all_collections,
-    remove_collection,
     rename_collection,
 )
 from regcli.domain.download import DownloadOptions, checkout, download
@@ -25,6 +24,7 @@ from regcli.domain.listing import collection_rows, find_place, overview, registr
 from regcli.domain.members import list_members, remove_member, set_member
 from regcli.domain.registries import create_registry, find_registry
 from regcli.domain.registry_settings import edit_registry, remove_registry
+from regcli.domain.removal import remove_collection
 from regcli.domain.resolving import resolve
 from regcli.domain.search import Query, search
 from regcli.domain.usage import disk_usage
