@@ -323,7 +323,9 @@ def _target(context: Context, base: str, pin: Pin) -> str:
         LockFileError: a link on the way leads out of the project, into `.git`, or into the root.
     """
     top = os.path.realpath(base)
-    path = os.path.realpath(os.path.join(top, *pin.directory.split("/")))
+    # The default has a colon where file names may have one; the same lock serves all systems.
+    directory = pin.directory.replace(":", "-") if os.name == "nt" else pin.directory
+    path = os.path.realpath(os.path.join(top, *directory.split("/")))
     inside = os.path.relpath(path, top).replace(os.sep, "/")
     root = os.path.realpath(context.root.path)
     if inside == ".." or inside.startswith("../") or os.path.isabs(inside) or is_guarded(inside):
