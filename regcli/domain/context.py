@@ -62,6 +62,7 @@ class Context:
         command: the command's name, such as `alias add`, for the history.
         made: place and number of every commit that was made, for whoever has to report a failure after one.
         announced: ids of the notices for automations that the commits gave rise to.
+        on_announced: called after such a commit, for programs that live on; the command line delivers at its end.
         environment: the user's variables, for the endpoints of object stores.
         trust: the user's own files about signatures; by default none, so that signed aliases are refused.
     """
@@ -75,6 +76,7 @@ class Context:
         "environment",
         "host",
         "made",
+        "on_announced",
         "root_path",
         "sleep",
         "trust",
@@ -116,6 +118,7 @@ class Context:
         self.warnings: list[str] = []
         self.made: list[tuple[str, int]] = []
         self.announced: list[str] = []
+        self.on_announced: Callable[[Context], object] | None = None
         self._project = project
         self._root: Root | None = None
 
@@ -129,6 +132,7 @@ class Context:
         other._root = self._root
         other.made = self.made
         other.announced = self.announced
+        other.on_announced = self.on_announced
         return other
 
     @property
@@ -241,7 +245,10 @@ class Context:
         finally:
             if commit is None:
                 announcement.withdraw()
-        self.announced.extend(entry["event_id"] for entry in announcement.entries if commit is not None)
+        if commit is not None:
+            self.announced.extend(entry["event_id"] for entry in announcement.entries)
+            if self.on_announced is not None:
+                self.on_announced(self)
         return commit
 
     def _is_watched(self) -> bool:

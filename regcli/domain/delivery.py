@@ -107,8 +107,10 @@ def deliver(context: Context, *, now: bool = False, linger: float = 0.0, wait: b
         failed: list[Notice] = []
         for notice in outbox.pending(context):
             _handle(context, notice, report, failed, now=now, wait=wait)
-        soonest = min((due_at(notice) for notice in failed + report.waiting), default=None)
-        if soonest is None or soonest > deadline or context.clock() >= deadline:
+        # What waits though it is due waits for somebody else: another process, or the automation's author.
+        times = [due_at(notice) for notice in failed + report.waiting]
+        soonest = min((moment for moment in times if moment > context.clock()), default=None)
+        if soonest is None or soonest > deadline:
             report.failed.extend(failed)
             break
         now = False
@@ -140,6 +142,10 @@ def _handle(context: Context, notice: Notice, report: Report, failed: list[Notic
             report.waiting.append(current)
             return
         _attempt(context, current, report, failed)
+    except RegcliError as error:
+        # One that cannot be recorded must not hold up the others.
+        context.warnings.append(error.message)
+        failed.append(notice)
     finally:
         lock.release()
 
@@ -147,6 +153,8 @@ def _handle(context: Context, notice: Notice, report: Report, failed: list[Notic
 def _attempt(context: Context, notice: Notice, report: Report, failed: list[Notice]) -> None:
     """Try one notice and record what came of it."""
     import time
+
+    from regcli.domain.webhooks import Outcome
 
     commit, entry = _find(context, notice)
     if entry is None or commit is None:
@@ -164,6 +172,8 @@ def _attempt(context: Context, notice: Notice, report: Report, failed: list[Noti
     except _NotOursError:
         report.waiting.append(notice)
         return
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        outcome = Outcome(None, f"the notice or the automation is malformed: {error!r}")
     notice.record(_record(context, outcome.status, outcome.error, round((time.monotonic() - begun) * 1000)))
     if outcome.error is None:
         notice.finish(outbox.DELIVERED)

@@ -199,6 +199,9 @@ class Notice:
         try:
             descriptor = os.open(f"{self.directory}/{self.event_id}.tries-{uid}", flags, 0o644)
             try:
+                if os.fstat(descriptor).st_size == 0:
+                    # Whatever the umask: the others of a shared root read it too.
+                    os.fchmod(descriptor, 0o644)
                 files.write_all(descriptor, jsontext.dumps(attempt).encode() + b"\n")
                 files.fsync_file(descriptor)
             finally:
@@ -212,7 +215,7 @@ class Notice:
         document = {**self.marker, "status": status, "tries": self.tries}
         try:
             os.makedirs(f"{self.directory}/done", exist_ok=True)
-            files.replace_file(f"{self.directory}/done/{self.event_id}.json", jsontext.dumps(document).encode() + b"\n")
+            files.create_exclusive(f"{self.directory}/done/{self.event_id}.json", jsontext.dumps(document).encode() + b"\n")
         except OSError as error:
             raise files.explain(error, f"cannot record the outcome of event {self.event_id}") from error
         self.forget()

@@ -18,7 +18,7 @@ def remove_log_litter(root: str, *, now: float) -> int:
     A writer finishes its temporary file within seconds, so an hour tells a dead one's from a live one's.
     """
     removed = 0
-    for top in ("registries", "projects", "settings", "backrefs", "locks"):
+    for top in ("registries", "projects", "settings", "backrefs", "locks", "cache", "outbox"):
         for directory, _, names in os.walk(f"{root}/{top}"):
             if directory.endswith("/pages"):
                 removed += _remove_unlisted(directory, names, now)

@@ -504,6 +504,30 @@ def test_lingering_retries_what_becomes_due(context: Context, world: World, rece
     assert (len(report.delivered), len(receiver.got)) == (1, 4)
 
 
+def test_lingering_does_not_spin_on_what_is_somebody_elses(context: Context, world: World, receiver: Receiver) -> None:
+    add_automation(world.context("mallory"), "a", request("alias-added", "model/Zoo", webhook=receiver.url, token_env="T"))
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    began = world.time
+    assert len(deliver(context, linger=10).waiting) == 1
+    assert world.time - began < 1
+
+
+def test_a_malformed_notice_does_not_hold_up_the_others(context: Context, world: World, receiver: Receiver) -> None:
+    from regcli.domain.registries import change_settings
+
+    add_automation(context, "good", request("alias-added", webhook=receiver.url))
+    broken = {"id": "1", "event": "alias-added", "scope": "registry", "match": None, "action": "webhook", "url": 7}
+    change_settings(
+        context,
+        find_registry(context, "model"),
+        lambda _: [{"op": "automation", "name": "bad", "before": None, "after": broken}],
+    )
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    report = deliver(context)
+    assert [notice.marker["automation"] for notice in report.delivered] == ["good"]
+    assert "malformed" in str(report.failed[0].tries[-1]["error"])
+
+
 def test_a_dead_receiver_is_given_up_after_twenty_tries(context: Context, world: World) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
