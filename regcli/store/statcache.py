@@ -74,13 +74,16 @@ class Section:
             return
         stamp = now()
         rows = Struct(f"{KEY.size + self._width}s").iter_unpack(self.fresh)
-        settled = b"".join([row for (row,) in rows if is_settled(row[: KEY.size], stamp)])
+        settled = bytearray()
+        for (row,) in rows:
+            if is_settled(row[: KEY.size], stamp):
+                settled += row
         if not settled:
             return
-        body = settled
+        body = bytes(settled)
         # Rows of files that are gone are dropped once they are the larger part. Of two rows for one key the last counts.
         if len(self.known) <= 2 * seen + 64:
-            body = b"".join([part for row in self.known.items() for part in row]) + settled
+            body = b"".join([part for row in self.known.items() for part in row]) + body
         head = _HEAD.pack(_MAGIC, 1, self._width, xxhash.xxh3_128_digest(body))
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
