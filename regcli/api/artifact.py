@@ -255,11 +255,19 @@ class Artifact(Contents, Retrieval, Lifecycle):
 
         if self._ttl != "inherit":
             return None if self._ttl is None else timedelta(seconds=int(self._ttl))
-        self._logged("ttl")
+        seconds = translated(self._inherited_ttl)()
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    def _inherited_ttl(self) -> int | None:
+        from regcli.domain.documents import links_of
+        from regcli.domain.retention import effective_ttl
         from regcli.domain.settings import root_settings
 
-        seconds = _try(lambda: root_settings(self._context("ttl")).state["ttl"])
-        return None if seconds is None else timedelta(seconds=seconds)
+        version = self._logged("ttl")
+        context = self._context("ttl")
+        if next(links_of(context, version.record["id"]), None) is not None:
+            return None
+        return effective_ttl(version.collection, self._record, root_settings(context).state["ttl"])
 
     @ttl.setter
     def ttl(self, ttl: timedelta | ArtifactTTL | None) -> None:

@@ -249,6 +249,17 @@ def test_a_ttl_on_a_link_or_on_what_is_linked(logged: Logged) -> None:
         again.save()
 
 
+def test_an_inherited_ttl_is_the_collections_or_the_roots(logged: Logged, invoke: Callable[..., Any]) -> None:
+    artifact = logged()
+    assert artifact.ttl is None
+    invoke("init", "--ttl", "30d").ok()
+    assert artifact.ttl == timedelta(days=30)
+    invoke("collection", "edit", "data", "--ttl", "12h").ok()
+    assert Api().artifact("data").ttl == timedelta(hours=12)
+    artifact.link(TARGET)
+    assert Api().artifact("data").ttl is None
+
+
 # Links
 
 
