@@ -258,17 +258,6 @@ class Artifact(Contents, Retrieval, Lifecycle):
         seconds = translated(self._inherited_ttl)()
         return None if seconds is None else timedelta(seconds=seconds)
 
-    def _inherited_ttl(self) -> int | None:
-        from regcli.domain.documents import links_of
-        from regcli.domain.retention import effective_ttl
-        from regcli.domain.settings import root_settings
-
-        version = self._logged("ttl")
-        context = self._context("ttl")
-        if next(links_of(context, version.record["id"]), None) is not None:
-            return None
-        return effective_ttl(version.collection, self._record, root_settings(context).state["ttl"])
-
     @ttl.setter
     def ttl(self, ttl: timedelta | ArtifactTTL | None) -> None:
         from datetime import timedelta
@@ -290,6 +279,17 @@ class Artifact(Contents, Retrieval, Lifecycle):
             self._ttl = int(ttl.total_seconds())
         else:
             raise TypeError(f"ttl must be a timedelta, ArtifactTTL.INHERIT or None, not {ttl!r}")
+
+    def _inherited_ttl(self) -> int | None:
+        from regcli.domain.documents import links_of
+        from regcli.domain.retention import effective_ttl
+        from regcli.domain.settings import root_settings
+
+        version = self._logged("ttl")
+        context = self._context("ttl")
+        if next(links_of(context, version.record["id"]), None) is not None:
+            return None
+        return effective_ttl(version.collection, self._record, root_settings(context).state["ttl"])
 
     @property
     def aliases(self) -> list[str]:
