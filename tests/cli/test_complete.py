@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,18 @@ if TYPE_CHECKING:
     Invoke = Callable[..., Result]
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the root of `filled` is kept once it was made: a root may be copied."""
+    return tmp_path_factory.mktemp("template") / "root"
+
+
 @pytest.fixture
-def filled(invoke: Invoke, work: Path) -> Invoke:
+def filled(invoke: Invoke, work: Path, root: Path, template: Path) -> Invoke:
     """A root with a project, two registries, aliases, tags and a directory."""
+    if template.exists():
+        shutil.copytree(template, root)
+        return invoke
     data = work / "data"
     (data / "deep").mkdir(parents=True)
     (data / "a.txt").write_text("a")
@@ -39,6 +49,7 @@ def filled(invoke: Invoke, work: Path) -> Invoke:
     invoke("link", "zoo:v0", "Zoo Models/동물원", "-a", "production").ok()
     invoke("protect", "Zoo Models", "gold").ok()
     invoke("use", "zoo:v0", "--run", "train-1").ok()
+    shutil.copytree(root, template)
     return invoke
 
 
@@ -204,10 +215,10 @@ def fabricate(root: Path, versions: int, deleted: range) -> None:
         head.write_bytes(jsontext.seal(document))
 
 
-@pytest.mark.parametrize("deleted", [range(0), range(1300, 1900), range(4000, 5000)], ids=str)
+@pytest.mark.parametrize("deleted", [range(0), range(1300, 1900), range(2000, 2500)], ids=str)
 def test_many_versions_are_cut_without_misleading_the_shell(filled: Invoke, root: Path, deleted: range) -> None:
-    fabricate(root, 5000, deleted)
-    everything = [f"v{index}" for index in range(5000) if index not in deleted]
+    fabricate(root, 2500, deleted)
+    everything = [f"v{index}" for index in range(2500) if index not in deleted]
     for word in ("", "v", "v1", "v2", "v12", "v123", "v1234", "v4", "v49", "v0", "v00", "v5", "vx", "x"):
         names = [name.removeprefix("zoo:") for name in filled("__complete", "ref", f"zoo:{word}").lines if ":v" in name]
         matching = [name for name in everything if name.startswith(word)]
