@@ -282,7 +282,7 @@ class Artifact(Contents, Retrieval, Lifecycle):
 
     def _inherited_ttl(self) -> int | None:
         from regcli.domain.documents import links_of
-        from regcli.domain.retention import effective_ttl
+        from regcli.domain.expiry import effective_ttl
         from regcli.domain.settings import root_settings
 
         version = self._logged("ttl")

@@ -36,7 +36,7 @@ def choose_key(session: Session, key: str | None, expires: str | None = None) ->
     if key is not None:
         trust.sign_key = key
     if expires is not None:
-        from regcli.domain.retention import parse_duration
+        from regcli.domain.amounts import parse_duration
         from regcli.errors import UsageError
 
         seconds = int(parse_duration(expires, "--expires"))

@@ -1,23 +1,21 @@
-"""Retention: which versions `gc` deletes, and what it then takes off the disk.
+"""Retention: `gc` deletes what is due and takes off the disk what nothing needs.
 
 `gc` works in three steps, each of which can be undone until the next is due: versions whose time is up are deleted (softly);
 versions that were deleted longer ago than the grace period are purged, after which `undelete` refuses; and content that no
 version needs any more goes to the trash, which is emptied of what has lain there for the grace period.
 
-A version that is linked, that has a custom alias, or whose link is protected is never deleted here. Links are withdrawn only
-where `gc` is pointed at a registry or its collection by name, and never those with a custom alias.
+Which versions are due is `expiry`'s to say.
 """
 
 from __future__ import annotations
 
-from regcli.domain.collections import DELETED, LINK, SOURCE, Collection, is_live
+from regcli.domain.collections import DELETED, SOURCE, Collection, is_live
 from regcli.domain.context import format_time
-from regcli.domain.deletion import delete_operations, dependents
+from regcli.domain.deletion import delete_operations
 from regcli.domain.distributed import open_parts
-from regcli.domain.linking import require_unlink_right, unlink_operations
+from regcli.domain.expiry import Expired, Policy, plan_expiry
+from regcli.domain.linking import unlink_operations
 from regcli.domain.listing import find_place
-from regcli.domain.resolving import Version
-from regcli.domain.settings import root_settings
 from regcli.domain.survey import Survey, blobs_of, by_manifest, parse_time, shown_ref
 from regcli.errors import RefusedError, StorageError, UsageError
 from regcli.model import quote, split_reference
@@ -33,78 +31,10 @@ if TYPE_CHECKING:
     Operation = dict[str, Any]
     Record = dict[str, Any]
 
-DAY = 86400.0
-DEFAULT_GRACE = DAY
 # A clock that is behind the newest change by more than this is wrong, and so are all ages.
 CLOCK_SLACK = 60.0
 # Parts of a version that nobody finished for so long are given up.
-_ABANDONED = 14 * DAY
-
-TTL = "ttl"
-KEEP_LAST = "keep-last"
-KEEP_WITHIN = "keep-within"
-MAX_SIZE = "max-size"
-
-
-class Policy:
-    """What `gc` is asked to do.
-
-    Attributes:
-        grace: seconds that something deleted stays.
-        keep_last: keep so many of the newest versions of each collection. keep_within: and those younger than so many seconds.
-        max_size: bytes that content may take which only old versions without alias need.
-        dry_run: say what would be done. offline: go on though the locks of this file system prove nothing.
-    """
-
-    __slots__ = ("dry_run", "grace", "keep_last", "keep_within", "max_size", "offline")
-
-    def __init__(
-        self,
-        *,
-        grace: float = DEFAULT_GRACE,
-        keep_last: int | None = None,
-        keep_within: float | None = None,
-        max_size: int | None = None,
-        dry_run: bool = False,
-        offline: bool = False,
-    ) -> None:
-        """Take the options as given."""
-        self.grace = grace
-        self.keep_last = keep_last
-        self.keep_within = keep_within
-        self.max_size = max_size
-        self.dry_run = dry_run
-        self.offline = offline
-
-    @property
-    def thins(self) -> bool:
-        """Whether versions are to go that have no TTL."""
-        return self.keep_last is not None or self.keep_within is not None or self.max_size is not None
-
-
-class Expired:
-    """A version that goes, or a link that is withdrawn.
-
-    Attributes:
-        version: which. reason: `ttl`, `keep-last`, `keep-within` or `max-size`. consumers: what used it as input.
-    """
-
-    __slots__ = ("consumers", "reason", "version")
-
-    def __init__(self, version: Version, reason: str) -> None:
-        """Name it."""
-        self.version = version
-        self.reason = reason
-        self.consumers: list[str] = []
-
-    def document(self) -> dict[str, Any]:
-        """Return the JSON fields."""
-        return {
-            "ref": f"{shown_ref(self.version.collection)}:{self.version.version}",
-            "reason": self.reason,
-            "size": self.version.record["size"],
-            "used_by": self.consumers,
-        }
+_ABANDONED = 14 * 86400.0
 
 
 class Collected:
@@ -193,7 +123,8 @@ def collect_garbage(
             if survey.newest > now + CLOCK_SLACK:
                 context.warnings.append("the clock is behind the newest change in the root: nothing is deleted by age")
                 now = 0.0
-            _plan(context, survey, scope, policy, collected, now, by_name=text is not None)
+            plan = plan_expiry(context, survey, scope, policy, now, by_name=text is not None)
+            collected.deleted, collected.unlinked = plan.deleted, plan.unlinked
             if not policy.dry_run:
                 _delete(context, collected)
         gone = {item.version.record["id"] for item in collected.deleted}
@@ -241,108 +172,6 @@ def _scope(context: Context, survey: Survey, text: str | None) -> list[Collectio
     if isinstance(place, Collection):
         return [collection for collection in survey.collections if collection.base == place.base]
     return [collection for collection in survey.collections if collection.base.startswith(f"{place.base}/collections/")]
-
-
-# What goes
-
-
-def _plan(
-    context: Context,
-    survey: Survey,
-    scope: list[Collection],
-    policy: Policy,
-    collected: Collected,
-    now: float,
-    *,
-    by_name: bool,
-) -> None:
-    """Fill in which versions and links are due."""
-    default_ttl: int | None = root_settings(context).state["ttl"]
-    old: list[Expired] = []
-    for collection in scope:
-        if not collection.exists:
-            continue
-        if collection.state["kind"] == SOURCE:
-            for item in _due(collection, survey, policy, now, default_ttl):
-                (old if item.reason == MAX_SIZE else collected.deleted).append(item)
-        elif by_name:
-            links = [item for item in _due(collection, survey, policy, now, None) if item.reason != MAX_SIZE]
-            for item in links:
-                require_unlink_right(context, item.version)
-            collected.unlinked.extend(links)
-    if policy.max_size is not None:
-        collected.deleted.extend(_over_size(context, survey, old, collected.deleted, policy.max_size))
-    for item in collected.deleted:
-        item.consumers = dependents(context, [item.version.record["id"]])
-
-
-def _due(collection: Collection, survey: Survey, policy: Policy, now: float, default_ttl: int | None) -> Iterator[Expired]:
-    """Yield the versions of a collection that are due, newest first; with `--max-size` also those that may be."""
-    position = 0
-    for index, record in collection.versions():
-        position += 1
-        version = Version(collection, index, record)
-        is_link = collection.state["kind"] == LINK
-        if [alias for alias in version.aliases if alias != "latest"]:
-            continue
-        if not is_link and record["id"] in survey.linked:
-            continue
-        ttl = effective_ttl(collection, record, default_ttl)
-        age = now - parse_time(record["linked_at"] if is_link else record["created_at"])
-        if ttl is not None and age >= ttl:
-            yield Expired(version, TTL)
-            continue
-        if collection.state["latest"] == index:
-            continue
-        reason = _thinned(policy, position, age)
-        if reason is not None:
-            yield Expired(version, reason)
-        elif policy.max_size is not None:
-            yield Expired(version, MAX_SIZE)
-
-
-def _thinned(policy: Policy, position: int, age: float) -> str | None:
-    """Return which of the keep options lets a version go, or None; one that says keep is enough."""
-    if policy.keep_last is None and policy.keep_within is None:
-        return None
-    if policy.keep_last is not None and position <= policy.keep_last:
-        return None
-    if policy.keep_within is not None and age < policy.keep_within:
-        return None
-    return KEEP_LAST if policy.keep_last is not None else KEEP_WITHIN
-
-
-def effective_ttl(collection: Collection, record: Record, default_ttl: int | None) -> int | None:
-    """Return the seconds that a version lives, or None for ever.
-
-    A version's own TTL counts; one that inherits has its collection's, else the root's (`default_ttl`). A link has its
-    collection's, else its registry's.
-    """
-    own = collection.state["ttl"]
-    if collection.state["kind"] == LINK:
-        if own is None and collection.registry is not None:
-            own = collection.registry.state["ttl"]
-        return own if isinstance(own, int) else None
-    ttl = record["ttl"]
-    if ttl == "inherit":
-        ttl = default_ttl if own is None else own
-    return ttl if isinstance(ttl, int) else None
-
-
-def _over_size(context: Context, survey: Survey, old: list[Expired], going: list[Expired], limit: int) -> Iterator[Expired]:
-    """Yield the oldest of the versions in `old` until what only they need fits into `limit` bytes."""
-    leaving = {item.version.record["id"] for item in [*old, *going]}
-    needed: set[bytes] = set()
-    for records in by_manifest(r for artifact, r in survey.live().items() if artifact not in leaving).values():
-        needed.update(blobs_of(context, records[0]))
-    total = 0
-    for item in sorted(old, key=lambda item: (str(item.version.record["created_at"]), item.version.index), reverse=True):
-        fresh = {blob: size for blob, size in blobs_of(context, item.version.record).items() if blob not in needed}
-        total += sum(fresh.values())
-        if total > limit:
-            yield item
-        else:
-            needed.update(fresh)
 
 
 def _delete(context: Context, collected: Collected) -> None:
@@ -469,48 +298,3 @@ def _sweep(
     collected.litter += litter.remove_log_litter(context.root.path, now=now)
     collected.freed += sweep.purge(content, now=moment, older_than=policy.grace)
     collected.trashed += 0 if policy.grace <= 0 else swept.bytes
-
-
-# Words
-
-
-def parse_duration(text: str, what: str) -> float:
-    """Return the seconds that `24h`, `30d`, `90m`, `45s`, `2w` or plain seconds mean; 0 is allowed.
-
-    Raises:
-        UsageError: it is no duration.
-    """
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    lowered = text.strip().lower()
-    number, unit = (lowered[:-1], lowered[-1]) if lowered and lowered[-1] in units else (lowered, "s")
-    try:
-        seconds = float(number) * units[unit]
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 10**11:
-        raise UsageError(f"{what} {quote(text)} is not a duration", hint="write 24h, 30d, 90m or 0")
-    return seconds
-
-
-def parse_size(text: str, what: str) -> int:
-    """Return the bytes that `500MB`, `10GB`, `1.5 GiB` or plain bytes mean.
-
-    Raises:
-        UsageError: it is no size.
-    """
-    lowered = text.strip().lower().removesuffix("b")
-    factor = 1
-    for position, unit in enumerate("kmgtp", 1):
-        if lowered.endswith(f"{unit}i"):
-            factor, lowered = 1024**position, lowered[:-2]
-            break
-        if lowered.endswith(unit):
-            factor, lowered = 1000**position, lowered[:-1]
-            break
-    try:
-        size = float(lowered) * factor
-    except ValueError:
-        size = -1.0
-    if not 0 <= size < 10**18:
-        raise UsageError(f"{what} {quote(text)} is not a size", hint="write 500MB, 10GB or 1.5GiB")
-    return int(size)

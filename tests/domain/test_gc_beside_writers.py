@@ -11,10 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 from regcli.domain.deletion import delete_version, undelete_version
+from regcli.domain.expiry import Policy
 from regcli.domain.files import read_file
 from regcli.domain.linking import unlink
 from regcli.domain.resolving import resolve
-from regcli.domain.retention import Policy, collect_garbage
+from regcli.domain.retention import collect_garbage
 from regcli.domain.survey import every_collection
 from regcli.domain.usage import disk_usage
 from regcli.domain.verification import verify_root

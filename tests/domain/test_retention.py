@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from regcli.domain import retention
+from regcli.domain import expiry
 from regcli.domain.aliasing import add_aliases
+from regcli.domain.amounts import parse_duration, parse_size
 from regcli.domain.collection_settings import edit_collection_settings
 from regcli.domain.deletion import delete_version, undelete_version
 from regcli.domain.editing import edit
+from regcli.domain.expiry import Policy
 from regcli.domain.files import read_file
 from regcli.domain.history import history
 from regcli.domain.listing import version_rows
@@ -21,7 +23,7 @@ from regcli.domain.members import set_member
 from regcli.domain.registry_settings import edit_registry
 from regcli.domain.removal import remove_collection
 from regcli.domain.resolving import resolve
-from regcli.domain.retention import Policy, collect_garbage, parse_duration, parse_size
+from regcli.domain.retention import collect_garbage
 from regcli.domain.settings import set_default_ttl
 from regcli.domain.usage import disk_usage, tree_size
 from regcli.domain.verification import verify_root
@@ -405,7 +407,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 def test_the_reasons_are_those_that_are_documented() -> None:
-    assert {retention.TTL, retention.KEEP_LAST, retention.KEEP_WITHIN, retention.MAX_SIZE} == {
+    assert {expiry.TTL, expiry.KEEP_LAST, expiry.KEEP_WITHIN, expiry.MAX_SIZE} == {
         "ttl",
         "keep-last",
         "keep-within",

@@ -21,6 +21,7 @@ from regcli.domain.aliasing import add_aliases
 from regcli.domain.collection_settings import create_collection, rename_collection
 from regcli.domain.collections import find_collection
 from regcli.domain.context import Context
+from regcli.domain.expiry import Policy
 from regcli.domain.history import history
 from regcli.domain.linking import unlink
 from regcli.domain.listing import overview
@@ -29,7 +30,7 @@ from regcli.domain.members import set_member
 from regcli.domain.registries import create_registry, find_registry
 from regcli.domain.registry_settings import edit_registry
 from regcli.domain.resolving import resolve
-from regcli.domain.retention import Policy, collect_garbage
+from regcli.domain.retention import collect_garbage
 from regcli.domain.verification import verify_root
 from regcli.model import Alias, RegistryName, TypeName, parse_collection
 from regcli.store import jsontext

@@ -55,7 +55,9 @@ def gc(
         regcli gc --max-size 50GB --grace 0
     """
     session = session_of(ctx)
-    from regcli.domain.retention import Policy, collect_garbage, parse_duration, parse_size
+    from regcli.domain.amounts import parse_duration, parse_size
+    from regcli.domain.expiry import Policy
+    from regcli.domain.retention import collect_garbage
 
     policy = Policy(
         grace=parse_duration(grace, "--grace"),
