@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Facts = dict[str, Any]
 
 MAX_TRIES = 20
+# After so many notices in a row that a receiver did not answer at all, its others wait for the next round.
+PATIENCE = 5
 LONGEST_PAUSE = 6 * 3600.0
 # Variables with this prefix may be read for automations that somebody else defined.
 COMMON_PREFIX = "REGCLI_HOOK_"
@@ -39,7 +41,7 @@ class _NotOursError(Exception):
 class Report:
     """What a delivery did: notices delivered, failed in this round, given up, and still waiting for their time."""
 
-    __slots__ = ("cancelled", "delivered", "failed", "waiting")
+    __slots__ = ("cancelled", "delivered", "failed", "silent", "waiting")
 
     def __init__(self) -> None:
         """Start empty."""
@@ -47,6 +49,8 @@ class Report:
         self.failed: list[Notice] = []
         self.cancelled: list[Notice] = []
         self.waiting: list[Notice] = []
+        # Automations whose receivers did not answer, and how often.
+        self.silent: dict[str, int] = {}
 
     def document(self, clock: float) -> dict[str, Any]:
         """Return the promised JSON fields."""
@@ -104,6 +108,7 @@ def deliver(context: Context, *, now: bool = False, linger: float = 0.0, wait: b
     deadline = context.clock() + linger
     while True:
         report.waiting = []
+        report.silent = {}
         failed: list[Notice] = []
         for notice in outbox.pending(context):
             _handle(context, notice, report, failed, now=now, wait=wait)
@@ -124,6 +129,9 @@ def _handle(context: Context, notice: Notice, report: Report, failed: list[Notic
         report.waiting.append(notice)
         return
     if not now and not is_due(notice, context.clock()):
+        report.waiting.append(notice)
+        return
+    if report.silent.get(notice.marker["automation"], 0) >= PATIENCE:
         report.waiting.append(notice)
         return
     lock = _Lock(notice.path)
@@ -183,6 +191,8 @@ def _attempt(context: Context, notice: Notice, report: Report, failed: list[Noti
         report.failed.append(notice)
     else:
         failed.append(notice)
+    if outcome.error is not None and outcome.status is None:
+        report.silent[automation.name] = report.silent.get(automation.name, 0) + 1
 
 
 def _record(context: Context, status: int | None, error: str | None, milliseconds: int) -> dict[str, Any]:

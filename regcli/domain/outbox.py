@@ -173,13 +173,21 @@ class Notice:
     Attributes:
         directory: where it lies. event_id: its identity, the same on every try. marker: what was noted before the commit.
         tries: `{time, at, status, error, ms}` of every try so far, oldest first; `at` in seconds since the epoch.
-        status: `pending`, `delivered`, `failed` or `cancelled`.
+        status: `pending`, `delivered`, `failed` or `cancelled`. records: names of the files that hold its tries.
     """
 
-    __slots__ = ("directory", "event_id", "marker", "status", "tries")
+    __slots__ = ("directory", "event_id", "marker", "records", "status", "tries")
 
-    def __init__(self, directory: str, marker: dict[str, Any], tries: list[dict[str, Any]], status: str = PENDING) -> None:
+    def __init__(
+        self,
+        directory: str,
+        marker: dict[str, Any],
+        tries: list[dict[str, Any]],
+        status: str = PENDING,
+        records: Sequence[str] = (),
+    ) -> None:
         """Bundle what was read."""
+        self.records = {*records, _own_record(marker["event_id"])}
         self.directory = directory
         self.event_id: str = marker["event_id"]
         self.marker = marker
@@ -194,10 +202,9 @@ class Notice:
     def record(self, attempt: dict[str, Any]) -> None:
         """Keep the record of a try durably; each user's tries are in a file of their own."""
         self.tries.append(attempt)
-        uid = os.geteuid() if hasattr(os, "geteuid") else 0
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | files.CLOEXEC | files.NOFOLLOW
         try:
-            descriptor = os.open(f"{self.directory}/{self.event_id}.tries-{uid}", flags, 0o644)
+            descriptor = os.open(f"{self.directory}/{_own_record(self.event_id)}", flags, 0o644)
             try:
                 if os.fstat(descriptor).st_size == 0:
                     # Whatever the umask: the others of a shared root read it too.
@@ -223,7 +230,7 @@ class Notice:
     def forget(self) -> None:
         """Remove the marker and the records of its tries."""
         _unlink(self.path)
-        for name in _tries_of(self.directory, self.event_id):
+        for name in self.records:
             _unlink(f"{self.directory}/{name}")
 
 
@@ -234,8 +241,8 @@ def _unlink(path: str) -> None:
         return
 
 
-def _tries_of(directory: str, event_id: str) -> list[str]:
-    return [name for name in files.scan_names(directory) if name.startswith(f"{event_id}.tries-")]
+def _own_record(event_id: str) -> str:
+    return f"{event_id}.tries-{os.geteuid() if hasattr(os, 'geteuid') else 0}"
 
 
 def directories(context: Context) -> list[str]:
@@ -270,7 +277,7 @@ def age(notice: Notice) -> tuple[str, int, str]:
 
 def reread(notice: Notice) -> Notice | None:
     """Return a notice as it is now, or None when it is no longer pending."""
-    return _read(notice.directory, f"{notice.event_id}.json", _tries_of(notice.directory, notice.event_id))
+    return _read(notice.directory, f"{notice.event_id}.json", sorted(notice.records))
 
 
 def done(context: Context) -> list[Notice]:
@@ -311,7 +318,7 @@ def _read(directory: str, name: str, tries: Sequence[str]) -> Notice | None:
                 continue  # the last line of a process that was killed while writing it
             if isinstance(attempt, dict) and isinstance(attempt.get("at"), (int, float)):
                 found.append(attempt)
-    return Notice(directory, marker, sorted(found, key=lambda attempt: float(attempt["at"])))
+    return Notice(directory, marker, sorted(found, key=lambda attempt: float(attempt["at"])), records=tries)
 
 
 def prune(context: Context) -> None:

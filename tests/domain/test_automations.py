@@ -512,6 +512,14 @@ def test_lingering_does_not_spin_on_what_is_somebody_elses(context: Context, wor
     assert world.time - began < 1
 
 
+def test_a_silent_receiver_is_not_asked_for_every_notice(context: Context, receiver: Receiver) -> None:
+    add_automation(context, "dead", request("alias-added", webhook="http://127.0.0.1:9/x"))
+    add_automation(context, "alive", request("alias-added", webhook=receiver.url))
+    add_aliases(context, "model/Zoo:v0", [Alias.parse(f"a{n}") for n in range(9)])
+    report = deliver(context)
+    assert (len(report.delivered), len(report.failed), len(report.waiting)) == (9, 5, 4)
+
+
 def test_a_malformed_notice_does_not_hold_up_the_others(context: Context, world: World, receiver: Receiver) -> None:
     from regcli.domain.registries import change_settings
 
@@ -927,3 +935,46 @@ def test_a_killed_deliverer_leaves_the_notice_to_the_next(context: Context, worl
     stop.set()
     assert len(deliver(context).delivered) == 1
     assert len({body["event_id"] for body in receiver.bodies()}) == 1
+
+
+def test_no_commit_is_without_its_notice_whoever_is_killed(context: Context, world: World, receiver: Receiver) -> None:
+    """Three writers race for numbers and are killed at any moment; what was committed is told, once, and nothing else."""
+    import random
+    import signal
+
+    add_automation(context, "a", request("alias-added", "model/Zoo", webhook=receiver.url))
+    program = (
+        "import sys, os\n"
+        "from regcli.domain.aliasing import add_aliases\n"
+        "from regcli.domain.context import Context\n"
+        "from regcli.model import Alias\n"
+        "c = Context(root_path=sys.argv[1], user='ada', uid=os.getuid(), host='h')\n"
+        "print('ready', flush=True)\n"
+        "for n in range(10_000):\n"
+        "    add_aliases(c, 'model/Zoo:v0', [Alias.parse(f'{sys.argv[2]}-{n}')])\n"
+    )
+    chance = random.Random(11)
+    for round_ in range(3):
+        writers = [
+            subprocess.Popen([sys.executable, "-c", program, str(world.root), f"r{round_}w{n}"], stdout=subprocess.PIPE)
+            for n in range(3)
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+        time.sleep(chance.uniform(0.05, 0.4))
+        for writer in writers:
+            writer.send_signal(signal.SIGKILL)
+        for writer in writers:
+            assert writer.stdout is not None
+            writer.stdout.close()
+            writer.wait()
+    folder = world.root / "registries/model/collections/zoo/log"
+    promised = []
+    for path in sorted(folder.glob("0*.json")):
+        promised += [entry["event_id"] for entry in json.loads(path.read_bytes()).get("outbox", [])]
+    assert len(promised) > 10
+    deliver(context)
+    assert sorted(body["event_id"] for body in receiver.bodies()) == sorted(promised)
+    aliases = {body["alias"] for body in receiver.bodies()}
+    assert len(aliases) == len(promised)
