@@ -295,7 +295,7 @@ _regcli_names() {
         [[ $value == \~/* ]] && value=$HOME/${value#\~/}
         [[ -n $value ]] && passed+=($key $value)
     done
-    [[ $1 == (alias|entry) && -n ${line[1]} ]] && passed+=(--of ${(Q)line[1]})
+    [[ $1 == (alias|entry|tag|type|user|version) && -n ${line[1]} ]] && passed+=(--of ${(Q)line[1]})
     found=(${(f)"$(${(Q)~regcli_program} __complete $1 "${(Q)PREFIX}" $passed 2>/dev/null)"})
     # In the order given: the newest version comes first.
     compadd -V regcli -S '' -- ${(M)found:#*[/:]}

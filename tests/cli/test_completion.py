@@ -229,7 +229,7 @@ def real(request: pytest.FixtureRequest, invoke: Invoke, home: Path, work: Path,
     if name == "bash" and not os.path.exists(BASH_COMPLETION):
         pytest.skip("NOT TESTED: completion with the package bash-completion, which is not installed")
     (work / "a b.txt").write_text("x")
-    invoke("log", "a b.txt", "-n", "zoo", "-t", "dataset", "-a", "raw").ok()
+    invoke("log", "a b.txt", "-n", "zoo", "-t", "dataset", "-a", "raw", "--tag", "animals").ok()
     invoke("registry", "create", "Zoo Models").ok()
     invoke("link", "zoo", "Zoo Models/동물원", "-a", "production").ok()
     invoke("link", "zoo", "model/$(touch pwned)`id`", "-a", "staging").ok()
@@ -258,6 +258,10 @@ def test_the_installed_script_completes_from_a_real_root(real: Shell, work: Path
         "regcli show Zoo\\ Models/동물원:p": "regcli show Zoo\\ Models/동물원:production ",
         "regcli cat zoo a": "regcli cat zoo a\\ b.txt ",
         "regcli alias rm zoo:v0 r": "regcli alias rm zoo:v0 raw ",
+        "regcli tag rm 'Zoo Models/동물원:v0' ani": "regcli tag rm 'Zoo Models/동물원:v0' animals ",
+        "regcli alias add Zoo\\ Models/동물원:v0 x --expect no": "regcli alias add Zoo\\ Models/동물원:v0 x --expect none ",
+        "regcli member add Zoo\\ Models roo": "regcli member add Zoo\\ Models root ",
+        "regcli log a --name zo": "regcli log a --name zoo ",
         "regcli show local/default/zoo:v": "regcli show local/default/zoo:v0 ",
     }.items():
         for attempt in (1, 2, 3):
