@@ -1,6 +1,6 @@
 """What regcli asks git: where hooks go, what is staged, what is pushed.
 
-git is told nothing of its environment here on purpose: in a hook, GIT_DIR and GIT_INDEX_FILE say which repository and which
+git gets the environment as it is on purpose: in a hook, GIT_DIR and GIT_INDEX_FILE say which repository and which
 index (`git commit FILE` has one of its own) the commit is about.
 """
 
@@ -11,6 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from regcli.errors import NotFoundError, StorageError
+from regcli.surroundings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +27,9 @@ def run_git(*arguments: str, stdin: bytes = b"") -> bytes:
         NotFoundError: git is not installed, or there is no repository here. StorageError: the command failed.
     """
     try:
-        done = subprocess.run(["git", *arguments], input=stdin, capture_output=True, check=False)  # noqa: S607 - the user's git
+        # In English, since its messages are looked at.
+        english = {**environment(), "LC_ALL": "C"}
+        done = subprocess.run(["git", *arguments], input=stdin, env=english, capture_output=True, check=False)  # noqa: S607 - the user's
     except FileNotFoundError:
         raise NotFoundError("git is not installed", hint="install it, or leave out the hook") from None
     if done.returncode == 0:
