@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from regcli.store.content import Content
-    from regcli.store.packindex import Index
 
 _RETRIES = 3
 # Up to here an fsync per file is cheaper than waiting for everybody's data on the file system.
@@ -54,7 +53,7 @@ class Batch:
         self.added = 0
         self.added_bytes = 0
         self._pack: packs.PackWriter | None = None
-        self._finished: list[tuple[packs.PackWriter, Index]] = []
+        self._finished: list[packs.PackWriter] = []
         self._large: dict[bytes, str] = {}
         self._open: list[int] = []
         self._known: set[bytes] | None = None
@@ -71,7 +70,7 @@ class Batch:
 
     def discard(self) -> None:
         """Drop everything that was not published."""
-        writers = [writer for writer, _ in self._finished]
+        writers = list(self._finished)
         if self._pack is not None:
             writers.append(self._pack)
         for writer in writers:
@@ -133,14 +132,14 @@ class Batch:
 
     def _finish_pack(self) -> None:
         if self._pack is not None:
-            index = self._pack.finish()
-            self._finished.append((self._pack, index))
+            self._pack.finish()
+            self._finished.append(self._pack)
             self._pack = None
 
     def _is_stored(self, digest: bytes, data: bytes) -> bool:
         """Tell whether a blob is stored or staged; where it is, its bytes are compared."""
-        for writer, _ in self._finished:
-            if digest in writer.rows:
+        for writer in self._finished:
+            if writer.has(digest):
                 self._compare(digest, data, writer.read(digest), "this batch")
                 return True
         staged = self._large.get(digest)
@@ -396,14 +395,14 @@ class Batch:
 
     def _pack_has(self, digest: bytes, temporary: str) -> bool:
         """Tell whether a pack has these bytes, which happens where it was written with another threshold."""
-        writers = [writer for writer, _ in self._finished]
+        writers = list(self._finished)
         if self._pack is not None:
             writers.append(self._pack)
-        if not any(digest in writer.rows for writer in writers) and not self.content.index.find(digest):
+        if not any(writer.has(digest) for writer in writers) and not self.content.index.find(digest):
             return False
         data = _read_file(temporary)
         for writer in writers:
-            if digest in writer.rows:
+            if writer.has(digest):
                 self._compare(digest, data, writer.read(digest), "this batch")
                 return True
         return self._is_same_as_stored(digest, data) if len(data) < packs.MAX_PACK else False
@@ -420,7 +419,7 @@ class Batch:
         try:
             self._finish_pack()
             self._sync_large()
-            for writer, _ in self._finished:
+            for writer in self._finished:
                 writer.publish()
             touched = self._name_large()
             if self._finished:
@@ -430,10 +429,11 @@ class Batch:
                     files.fsync_directory(directory)
         except OSError as error:
             raise files.explain(error, f"cannot write to {root}") from error
-        for writer, index in self._finished:
+        for writer in self._finished:
             self._check_rival_packs(writer)
             writer.close()
-            self.content.index.add(writer.identity, index)
+            if writer.index is not None:
+                self.content.index.add(writer.identity, writer.index)
         added = bool(self._finished)
         self._finished = []
         self.discard()
@@ -471,7 +471,7 @@ class Batch:
 
     def _check_rival_packs(self, writer: packs.PackWriter) -> None:
         """Compare with what others published meanwhile: of two writers, at least the later one looks after both are there."""
-        for digest, identity, length, offset in self.content.index.rivals(writer.rows, writer.identity):
+        for digest, identity, length, offset in self.content.index.rivals(writer.has, writer.identity):
             stored = self.content.read_place(digest, (identity, length, offset))
             if stored != writer.read(digest) and xxhash.xxh3_128_digest(stored) == digest:
                 self._withdraw(writer, digest)
@@ -481,7 +481,8 @@ class Batch:
         """Replace a published pack by one without a blob; the others may be in use by now."""
         from regcli.store.sweep import copy_records
 
-        rows = [(other, row & 0xFFFFFFFF, row >> 32) for other, row in writer.rows.items() if other != digest]
+        index = writer.index
+        rows = [(other, row[1], row[2]) for other, row in index.rows() if other != digest] if index is not None else []
         if rows:
             copy_records(self.content, writer.identity, rows)
         os.unlink(writer.final_path)

@@ -45,18 +45,32 @@ class PackWriter:
     """A pack being written under a temporary name.
 
     Attributes:
-        rows: digest -> offset of the bytes << 32 | length.
+        rows: digest -> offset of the bytes << 32 | length; empty when it is finished.
+        index: the index, when it is finished.
         size: bytes so far, those that are still in memory too.
         path, final_path: the temporary name, and the one it gets.
     """
 
-    __slots__ = ("_descriptor", "_flush", "_header", "_parts", "_pending", "final_path", "identity", "path", "rows", "size")
+    __slots__ = (
+        "_descriptor",
+        "_flush",
+        "_header",
+        "_parts",
+        "_pending",
+        "final_path",
+        "identity",
+        "index",
+        "path",
+        "rows",
+        "size",
+    )
 
     def __init__(self, directory: str) -> None:
         self.identity = os.urandom(16)
         self.path = files.temporary_path(directory)
         self.final_path = f"{directory}/{self.identity.hex()}{SUFFIX}"
         self.rows: dict[bytes, int] = {}
+        self.index: Index | None = None
         self._header = HEADER.pack(MAGIC, 1, 0, self.identity)
         self._parts: list[bytes] = [self._header]
         self._pending = len(self._header)
@@ -87,12 +101,19 @@ class PackWriter:
 
     def read(self, digest: bytes) -> bytes:
         """Return the bytes of a blob that was added."""
+        if self.index is not None:
+            _, length, offset = self.index.find(digest)[0]
+            return read_exactly(self._descriptor, length, offset)
         row = self.rows[digest]
         self.flush()
         return read_exactly(self._descriptor, row & 0xFFFFFFFF, row >> 32)
 
-    def finish(self) -> Index:
-        """Write index and footer, sync, and return the index. After an error the pack must be dropped, never synced again."""
+    def has(self, digest: bytes) -> bool:
+        """Tell whether a blob was added."""
+        return digest in self.rows or (self.index is not None and bool(self.index.find(digest)))
+
+    def finish(self) -> None:
+        """Write index and footer, and sync. After an error the pack must be dropped, never synced again."""
         self.flush()
         pack = LOCATION.pack
         index = encode_index(
@@ -102,7 +123,9 @@ class PackWriter:
         self.size += len(index) + FOOTER.size
         os.fchmod(self._descriptor, 0o444)
         files.fsync_file(self._descriptor)
-        return Index(index)
+        self.index = Index(index)
+        # The index has it all in a fifth of the memory.
+        self.rows = {}
 
     def publish(self) -> None:
         """Give the finished pack its name; the caller syncs the directory."""

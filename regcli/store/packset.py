@@ -9,6 +9,10 @@ from regcli.errors import IntegrityError
 from regcli.store import files, packs
 from regcli.store.packindex import LOCATION, Index, encode_index, open_index
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class _Part:
     """One loaded index: its file's name (or pack) and the packs that it speaks of, None for those that are gone."""
@@ -239,14 +243,14 @@ class PackSet:
                     found.append((digest, identity, length, offset))
         return found
 
-    def rivals(self, digests: dict[bytes, int], ours: bytes) -> list[tuple[bytes, bytes, int, int]]:
-        """Return (digest, pack, length, offset) where packs that appeared since the last refresh have one of `digests`."""
+    def rivals(self, has: Callable[[bytes], bool], ours: bytes) -> list[tuple[bytes, bytes, int, int]]:
+        """Return (digest, pack, length, offset) of blobs that `has` knows, in packs that appeared since the last refresh."""
         known = {identity for part in self._parts for identity in part.packs} | {ours, *self.damaged}
         found = []
         for identity in self.pack_ids() - known:
             index = self._load_pack(identity)
             if index is not None:
-                found += [(digest, identity, row[1], row[2]) for digest, row in index.rows() if digest in digests]
+                found += [(digest, identity, row[1], row[2]) for digest, row in index.rows() if has(digest)]
         return found
 
     def add(self, identity: bytes, index: Index) -> None:
