@@ -85,14 +85,14 @@ def edit_version(context: Context, text: str, build: Build, what: str, *, reason
 
 def edit_collection(context: Context, text: str, build: Build, *, reason: str | None = None) -> Edited:
     """Change what belongs to a collection; the user's role must allow it where it lies in a registry."""
-    collection = find_collection(context, parse_collection(text, context.project))
-
-    def check(snapshot: Snapshot) -> list[Operation]:
-        if snapshot.state["removed"]:
-            raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
-        return build(snapshot.state, None)
-
     with context.lock("settings"):
+        collection = find_collection(context, parse_collection(text, context.project))
+
+        def check(snapshot: Snapshot) -> list[Operation]:
+            if snapshot.state["removed"]:
+                raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
+            return build(snapshot.state, None)
+
         if collection.registry is not None:
             roles.require(collection.registry.state, context.user, "edit-collection")
         change = context.transact(collection.chain, check, reason=reason)

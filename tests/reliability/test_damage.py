@@ -36,6 +36,7 @@ def build(base: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     (work / "other.txt").write_text("another version\n")
+    (work / "later.txt").write_text("a later version\n")
 
     def do(*arguments: str) -> None:
         inside(*arguments, root=root, cwd=work).ok()
@@ -62,6 +63,17 @@ WANTED = {
     "many:latest": {"many.txt": str(MANY - 1).encode()},
 }
 TRUTH = ("/log/", "/settings/", ".pack", "/blobs/", "regcli.toml")
+
+
+def same_file(left: Path, right: Path) -> bool:
+    return left.is_file() and not left.is_symlink() and left.read_bytes() == right.read_bytes()
+
+
+def clear(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_truth(path: Path) -> bool:
@@ -160,9 +172,32 @@ class Patient:
         damage(self.root / file)
         try:
             harmless = not is_truth(file)
-            return [*self._fetch(harmless=harmless), *self._verify(file), *self._fetch(harmless=harmless)]
+            found = [*self._fetch(harmless=harmless), *self._verify(file), *self._fetch(harmless=harmless)]
+            return [*found, *self._write()]
         except HangError as error:
             return [str(error)]
+
+    def _write(self) -> list[str]:
+        """Changes to a damaged store are made or refused; when the damage is mended, nothing is wrong."""
+        found = []
+        for arguments in (
+            ["tag", "add", "zoo:first", "later"],
+            ["log", "in/later.txt", "-n", "zoo", "-t", "dataset"],
+            ["link", "zoo:first", "model/later"],
+            ["alias", "add", "model/zoo:v0", "later"],
+            ["protect", "model", "later"],
+        ):
+            done = inside(*arguments, root=self.root, cwd=self.base)
+            if not done.is_clean:
+                found.append(f"a change ended badly: {done}")
+        for file in self.files:
+            if is_truth(file) and not same_file(self.root / file, self.master / file):
+                clear(self.root / file)
+                os.link(self.master / file, self.root / file)
+        for path in self.root.rglob("*.there"):
+            path.unlink()
+        verified = inside("verify", root=self.root, cwd=self.base)
+        return [*found, f"a change made the damage lasting: {verified}"] if verified.code else found
 
     def _fetch(self, *, harmless: bool) -> list[str]:
         found = []
@@ -238,6 +273,8 @@ def test_files_that_cannot_be_read_are_named(open_path: Path) -> None:
     look("verify", "--json", root=patient.root, cwd="/").ok()
     for file in patient.files:
         if not is_truth(file) or ("many/log" in str(file) and file.stem != "0000000001"):
+            continue
+        if file.suffix == ".pack" and not LONG and file.name[0] not in "04c":
             continue
         path = patient.root / file
         mode = path.stat().st_mode

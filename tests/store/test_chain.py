@@ -240,6 +240,21 @@ def test_a_log_that_ends_before_its_head_is_not_replayed_as_if_it_did_not(tmp_pa
         chain.replay(2)
 
 
+def test_nothing_is_written_after_a_hole(tmp_path: Path) -> None:
+    chain = make_chain(tmp_path)
+    add(chain, note("one"))
+    add(chain, note("two"))
+    data = commit_bytes(chain, 2)
+    os.unlink(chain.commit_path(2))
+    assert chain.read().state["notes"] == ["one", "two"], "the head remembers"
+    with pytest.raises(IntegrityError, match="is missing, so nothing can follow it"):
+        add(chain, note("three"))
+    assert [path.name for path in Path(chain.log).iterdir()] == ["0000000001.json"]
+    Path(chain.commit_path(2)).write_bytes(data)
+    add(chain, note("three"))
+    assert chain.replay().state["notes"] == ["one", "two", "three"]
+
+
 def test_a_commit_that_appears_while_one_looks_is_not_taken_for_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look for commit 1 and the look for later ones another writer may make the first commits of the log."""
     chain = make_chain(tmp_path)
