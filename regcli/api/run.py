@@ -47,10 +47,10 @@ class Run:
         summary: the last value of each metric, a dictionary with attributes; values set here win.
     """
 
-    def __init__(self, context: Context, chain: Chain, snapshot: Snapshot, *, resumed: bool) -> None:
+    def __init__(self, chain: Chain, snapshot: Snapshot, *, resumed: bool) -> None:
         """Take over a run that was begun; use `init`."""
         state = snapshot.state
-        self._context = context
+        self._session = session.session()
         self._chain = chain
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -378,9 +378,8 @@ class Run:
             self._end = end
             self._finished = True
             self._history.close()
-        current = session.session()
-        if current.run is self:
-            current.run = None
+        if self._session.run is self:
+            self._session.run = None
 
     def _flush(self) -> None:
         """Make durable what was logged so far."""
@@ -397,7 +396,7 @@ class Run:
         runs.update_run(self._derive("run"), self._chain, fields)
 
     def _derive(self, command: str) -> Context:
-        return self._context.derive(f"Run.{command}", f"{self.entity}/{self.project}")
+        return self._session.context_for(f"Run.{command}", f"{self.entity}/{self.project}")
 
     def _require_running(self, what: str) -> None:
         if self._finished:
@@ -502,7 +501,7 @@ def init(
     }
     further = {"job_type": job_type, "config": chosen, "group": group, "tags": tags or (), "notes": notes, "title": name}
     begun = _begin(context, id, name, resume, further)
-    run = Run(context, begun[0], begun[1], resumed=begun[2])
+    run = Run(begun[0], begun[1], resumed=begun[2])
     session.settle(context)
     session.session().run = run
     _finish_at_exit(run)

@@ -44,6 +44,25 @@ class Session:
         self.context.on_announced = start_delivery
         self.cache_path = surroundings.user_cache_path(variables)
         self.run: Run | None = None
+        self._local = threading.local()
+
+    def context_for(self, command: str, project: str | None = None) -> Context:
+        """Return the surroundings for one operation.
+
+        Each thread opens the root for itself, since an open root is for one thread; a missing one is made by the first write.
+
+        Args:
+            command: what the history says, such as `Artifact.save`.
+            project: `[ENTITY/]PROJECT` instead of the current one.
+        """
+        context = self.context.derive(command, project)
+        context.made, context.announced = [], []  # of this operation, not of all that the process did
+        root = getattr(self._local, "root", None)
+        if root is not None:
+            context.adopt(root)
+        elif context.has_root:
+            self._local.root = context.root
+        return context
 
 
 def session() -> Session:
@@ -69,18 +88,8 @@ def teardown(exit_code: int | None = None) -> None:
 
 
 def context_for(command: str, project: str | None = None) -> Context:
-    """Return the surroundings for one operation.
-
-    Args:
-        command: what the history says, such as `Artifact.save`.
-        project: `[ENTITY/]PROJECT` instead of the current one.
-    """
-    base = session().context
-    # Opened once for the process where it is there already; a missing root is made by the first write.
-    _ = base.has_root
-    context = base.derive(command, project)
-    context.made, context.announced = [], []  # of this operation, not of all that the process did
-    return context
+    """Return the surroundings for one operation; see `Session.context_for`."""
+    return session().context_for(command, project)
 
 
 def warn(text: str) -> None:

@@ -142,6 +142,10 @@ class Context:
             self._root = open_root(self.root_path)
         return self._root
 
+    def adopt(self, root: Root) -> None:
+        """Work with a root that is open already; not one that another thread works with."""
+        self._root = root
+
     @property
     def has_root(self) -> bool:
         """Whether there is a root to open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path, PureWindowsPath
@@ -543,6 +544,41 @@ def test_threads_may_fill_one_draft(work: Path) -> None:
     artifact.save()
     artifact.download("out")
     assert [Path("out", f"f{n}").read_text() for n in range(40)] == [str(n) for n in range(40)]
+
+
+def test_threads_may_log_several_artifacts_and_fill_a_common_one(work: Path, invoke: Callable[..., Any]) -> None:
+    common = Artifact("common", "dataset")
+    failures: list[BaseException] = []
+
+    def make(number: int) -> None:
+        try:
+            tree = work / f"tree{number}"
+            tree.mkdir()
+            (tree / "large").write_bytes(bytes([number]) * (1 << 20))
+            for name in range(20):
+                (tree / f"f{name}").write_text(f"{number}-{name}")
+            artifact = Artifact(f"own{number}", "dataset")
+            artifact.add_dir(tree)
+            common.add_dir(tree, name=f"of{number}")
+            artifact.save()
+            artifact.verify(artifact.download(f"out{number}"))
+        except BaseException as error:  # noqa: BLE001 - reported below
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=make, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures
+    common.save()
+    assert common.file_count == 6 * 21
+    assert invoke("verify").code == 0
 
 
 def test_several_drafts_in_one_process_are_apart(draft: Callable[..., Artifact]) -> None:
