@@ -32,6 +32,7 @@ from regcli.domain.registry_settings import edit_registry
 from regcli.domain.resolving import resolve
 from regcli.domain.retention import collect_garbage
 from regcli.domain.verification import verify_root
+from regcli.errors import ConflictError
 from regcli.model import Alias, RegistryName, TypeName, parse_collection
 from regcli.store import jsontext
 from regcli.store.ingest import Source
@@ -407,3 +408,19 @@ def test_a_world_of_one_user_is_not_shared(tmp_path: Path) -> None:
     world.log()
     assert world.user().root.shared is None
     assert not list(Path(world.root).rglob("heads-*"))
+
+
+def test_nothing_is_acknowledged_that_would_be_void(shared: Shared) -> None:
+    publish(shared, MEMBER, "one")
+    publish(shared, MEMBER, "two")
+
+    def late(context: Context) -> str:
+        # The settings were read, and then an admin was faster.
+        collection = find_collection(context, parse_collection("team/zoo", context.project))
+        collection.chain.settings_seq = 1
+        with pytest.raises(ConflictError, match="the change would not count: it was judged by settings that are older") as lost:
+            context.transact(collection.chain, lambda _: [{"op": "tags", "version": None, "before": [], "after": ["x"]}])
+        return lost.value.kind
+
+    assert shared.do(MEMBER, late) == "conflict"
+    assert shared.problems() == []
