@@ -16,7 +16,7 @@ from regcli.store import files, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from regcli.domain.context import Context
@@ -52,7 +52,7 @@ class Report:
         # Automations whose receivers did not answer, and how often.
         self.silent: dict[str, int] = {}
 
-    def document(self, clock: float) -> dict[str, Any]:
+    def document(self, context: Context) -> dict[str, Any]:
         """Return the promised JSON fields."""
         every = [*self.delivered, *self.failed, *self.cancelled, *self.waiting]
         return {
@@ -60,12 +60,39 @@ class Report:
             "failed": len(self.failed),
             "cancelled": len(self.cancelled),
             "waiting": len(self.waiting),
-            "deliveries": [notice_document(notice, clock) for notice in every],
+            "deliveries": notice_documents(context, every),
         }
 
 
-def notice_document(notice: Notice, clock: float) -> dict[str, Any]:
-    """Return a notice as JSON shows it."""
+def notice_documents(context: Context, notices: Sequence[Notice]) -> list[dict[str, Any]]:
+    """Return notices as JSON shows them."""
+    refs: dict[str, str] = {}
+    clock = context.clock()
+    found = []
+    for notice in notices:
+        place = notice.marker["place"]
+        if place not in refs:
+            refs[place] = _ref_at(context, place)
+        version = notice.marker.get("version")
+        found.append(_document(notice, f"{refs[place]}:{version}" if version else refs[place], clock))
+    return found
+
+
+def _ref_at(context: Context, place: str) -> str:
+    """Return the reference of the collection or registry at a place, or the place where it cannot be read."""
+    from regcli.domain.collections import open_place
+    from regcli.domain.registries import open_registry_directory
+
+    parts = place.split("/")
+    try:
+        if len(parts) == 2 and parts[0] == "registries" and parts[1] not in ("", ".", ".."):
+            return open_registry_directory(context, parts[1]).name
+        return open_place(context, place).ref
+    except (RegcliError, TypeError):
+        return place
+
+
+def _document(notice: Notice, ref: str, clock: float) -> dict[str, Any]:
     marker = notice.marker
     last = notice.tries[-1] if notice.tries else {}
     return {
@@ -73,7 +100,8 @@ def notice_document(notice: Notice, clock: float) -> dict[str, Any]:
         "automation": marker["automation"],
         "event": marker["event"],
         "time": marker["time"],
-        "place": marker["place"],
+        "ref": ref,
+        "subject": marker.get("subject"),
         "seq": marker["seq"],
         "status": notice.status,
         "tries": [{key: item.get(key) for key in ("time", "status", "error", "ms", "user")} for item in notice.tries],

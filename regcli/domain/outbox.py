@@ -149,7 +149,8 @@ def _note(context: Context, announcement: Announcement, automation: Automation, 
     }
     marker = {
         "format": 1, "event_id": event_id, "automation": automation.name, "event": event["event"], "place": place, "seq": seq,
-        "position": len(announcement.entries), "time": context.now(),
+        "position": len(announcement.entries), "time": context.now(), "version": event["version"],
+        "subject": event.get("alias") or event.get("tag"),
     }  # fmt: skip
     if automation.is_own:
         directory = own_directory(context)

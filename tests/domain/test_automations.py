@@ -21,7 +21,7 @@ from regcli.domain.aliasing import add_aliases, remove_aliases
 from regcli.domain.automations import Request, add_automation, list_automations, name_test, remove_automation
 from regcli.domain.context import Context
 from regcli.domain.deletion import delete_version
-from regcli.domain.delivery import MAX_TRIES, deliver, due_at, log_of, notice_document, try_out
+from regcli.domain.delivery import MAX_TRIES, deliver, due_at, log_of, notice_documents, try_out
 from regcli.domain.editing import add_tags, remove_tags
 from regcli.domain.linking import link_version, unlink
 from regcli.domain.log import LogRequest, log_version
@@ -484,14 +484,14 @@ def test_a_failure_is_tried_again_with_the_same_id(context: Context, world: Worl
     assert len(deliver(context, now=True).delivered) == 1
     assert len({body["event_id"] for body in receiver.bodies()}) == 1
     assert len(receiver.got) == 3
-    document = notice_document(log_of(context)[0], world.time)
-    assert document["status"] == "delivered"
+    document = notice_documents(context, log_of(context))[0]
+    assert (document["status"], document["ref"], document["subject"]) == ("delivered", "model/Zoo:v0", "prod")
     assert [(item["status"], item["error"]) for item in document["tries"]] == [
         (500, "the receiver answered 500"),
         (404, "the receiver answered 404"),
         (200, None),
     ]
-    assert deliver(context, now=True).document(world.time) == {
+    assert deliver(context, now=True).document(context) == {
         "delivered": 0, "failed": 0, "cancelled": 0, "waiting": 0, "deliveries": [],
     }  # fmt: skip
 

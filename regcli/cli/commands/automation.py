@@ -190,21 +190,22 @@ def log(
         regcli automation log deploy --json
     """
     session = session_of(ctx)
-    from regcli.domain.delivery import log_of, notice_document
+    from regcli.domain.delivery import log_of, notice_documents
 
-    clock = session.context.clock()
-    documents = [notice_document(notice, clock) for notice in log_of(session.context, name, limit)]
+    documents = notice_documents(session.context, log_of(session.context, name, limit))
     session.emit({"deliveries": documents}, _deliveries(documents))
 
 
 def _deliveries(documents: list[dict[str, Any]]) -> Any:
     return table(
-        ["When", "Automation", "Event", "Status", "Tries", "Last answer", "Event id"],
+        ["When", "Automation", "Event", "On", "Subject", "Status", "Tries", "Last answer", "Event id"],
         [
             (
                 When(row["time"]),
                 row["automation"],
                 row["event"],
+                row["ref"],
+                row["subject"],
                 row["status"],
                 len(row["tries"]),
                 row["error"] or (row["tries"][-1]["status"] if row["tries"] else None),
@@ -235,7 +236,7 @@ def deliver(
 
     # Nobody watches the background, so there is no need to wait for another process that does the same.
     report = send(session.context, now=now, linger=linger, wait=not linger)
-    document = report.document(session.context.clock())
+    document = report.document(session.context)
     _say(session, document)
     session.emit(document, _deliveries([row for row in document["deliveries"] if row["status"] != "pending" or row["tries"]]))
     return StorageError.exit_code if report.failed else 0
