@@ -61,7 +61,8 @@ def label(node: Node) -> str:
     details = node.details
     words = [node.kind if node.kind != "version" else str(details.get("type") or "version")]
     words += [alias for alias in details.get("aliases", []) if alias != "latest"]
-    if details.get("state", "COMMITTED") != "COMMITTED":
+    # Of a run it is worth saying only that something went wrong.
+    if details.get("state", "COMMITTED") not in ("COMMITTED", "running", "finished"):
         words.append(str(details["state"]).lower())
     return f"{node.ref}  [{', '.join(words)}]"
 

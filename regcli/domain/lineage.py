@@ -262,6 +262,7 @@ class _Walk:
 
     def _run_node(self, state: State) -> Node:
         details = {key: state[key] for key in ("job_type", "created_at", "created_by")}
+        details["state"] = runs.run_state(self._context, state)
         return Node(RUN, runs.run_ref(state), {"name": state["name"], **details}, state)
 
     def _source(self, version: Version) -> Version | None:

@@ -287,6 +287,7 @@ def test_runs_are_listed() -> None:
 DYING = """
 import os, signal, sys, regcli
 run = regcli.init(name="dying", project="p")
+run.use_artifact("seen:latest")
 for number in range(100):
     run.log({"n": number})
 artifact = regcli.Artifact("half", "dataset")
@@ -296,10 +297,20 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_killed_process_leaves_a_crashed_run_and_nothing_half_logged() -> None:
+def lineage_of(ref: str, invoke: Callable[..., Any]) -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = invoke("lineage", ref, "--json").ok().json["nodes"]
+    return nodes
+
+
+def test_a_killed_process_leaves_a_crashed_run_and_nothing_half_logged(draft: Draft, invoke: Callable[..., Any]) -> None:
+    with regcli.init(project="p") as before:
+        before.log_artifact(draft("seen"))
     assert python(DYING).returncode == -signal.SIGKILL
     run = Api().run("p/dying")
     assert run.state == "crashed"
+    states = {node["ref"]: node["state"] for node in lineage_of("local/p/seen", invoke) if node["kind"] == "run"}
+    assert states == {"local/p/dying": "crashed", before.path: "finished"}
+    assert "local/p/dying  [run, crashed]" in invoke("lineage", "local/p/seen").ok().stdout
     assert [row["n"] for row in run.scan_history()] == list(range(100))
     assert run.summary == {"n": 99}
     assert not Api().artifact_exists("local/p/half:v0")
