@@ -277,6 +277,7 @@ class Chain:
             The commit, durable; None when another writer took the number first (read again and check again).
 
         Raises:
+            ConflictError: it would not count, since the settings changed meanwhile.
             StorageError: nothing was changed.
             OutcomeUnknownError: published but perhaps not durable.
         """
@@ -290,6 +291,7 @@ class Chain:
             **envelope,
             "ops": ops,
         }
+        self._refuse_void(snapshot, commit)
         data = jsontext.dumps(commit).encode() + b"\n"
         if len(data) > MAX_COMMIT:
             from regcli.errors import UsageError
@@ -307,6 +309,13 @@ class Chain:
             self.sync()
         self.apply(snapshot, commit, sha256_hex(data), path)
         return commit
+
+    def _refuse_void(self, snapshot: Snapshot, commit: Commit) -> None:
+        reason = self.judge(snapshot, commit, os.geteuid()) if self.judge is not None else None
+        if reason is not None:
+            from regcli.errors import ConflictError
+
+            raise ConflictError(f"the change would not count: {reason}", hint="try again")
 
     def _make_log(self) -> None:
         """Make the directory of the commits before the first of them; its whole path is durable afterwards."""
