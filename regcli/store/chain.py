@@ -279,6 +279,7 @@ class Chain:
         Raises:
             ConflictError: it would not count, since the settings changed meanwhile.
             StorageError: nothing was changed.
+            IntegrityError: the commit that this one would follow is gone; nothing was changed.
             OutcomeUnknownError: published but perhaps not durable.
         """
         commit: Commit = {
@@ -300,6 +301,9 @@ class Chain:
         path = self.commit_path(snapshot.seq + 1)
         if snapshot.seq == 0:
             self._make_log()
+        elif not os.path.lexists(self.commit_path(snapshot.seq)):
+            # Only the head knows of it. A commit after a hole would make the hole one for good.
+            raise self._missing(snapshot.seq, "so nothing can follow it")
         if not files.create_exclusive(path, data):
             try:
                 if files.read_document(path, MAX_COMMIT) != data:
