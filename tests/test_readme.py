@@ -14,6 +14,7 @@ import pytest
 
 from regcli import errors
 from regcli.cli.commands import COMMANDS
+from regcli.cli.generate import with_table
 
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -64,16 +65,27 @@ def test_the_tour_and_what_rests_on_it(shell: dict[str, str], tmp_path: Path) ->
     _run(["regcli", "alias", "add", "model/Zoo_Classifier_Models:v0", "production"], shell, work)
     assert "wc -l" in _run(["make", "report.txt"], shell, work).stdout
 
+    (script,) = _blocks(_section("From Python"), "python")
+    done = _run([sys.executable, "-c", script], {**shell, "PYTHONPATH": str(REPOSITORY)}, work)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("local") or "Zoo Classifier:" in done.stdout
+
     (hook,) = _blocks(_section("In a git hook"), "sh")
     assert _run(["sh", "-s"], shell, work, hook).returncode == 0
     (work / "data" / "zoo_labels.csv").write_text("changed")
     assert _run(["sh", "-s"], shell, work, hook).returncode == 1
 
 
-def test_every_command_stands_in_the_table() -> None:
-    table = _section("Commands")
-    for name, _, words in COMMANDS:
-        assert re.search(rf"^\| `{name}\b.*\| {re.escape(words)}", table, re.MULTILINE), name
+def test_the_tables_of_commands_are_those_of_today() -> None:
+    assert with_table(README) == README, "run: python -m regcli.cli.generate"
+    assert all(f"| `{name}` |" in README for name, _, _ in COMMANDS)
+
+
+def test_completion_is_installed_as_the_readme_says(shell: dict[str, str], tmp_path: Path) -> None:
+    (block,) = _blocks(_section("Shell completion"), "sh")
+    done = _run(["bash", "-eu"], {**shell, "SHELL": "/bin/bash"}, tmp_path / "work", block)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "home").rglob("regcli"))
 
 
 def test_every_exit_code_of_an_error_is_documented() -> None:

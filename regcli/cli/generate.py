@@ -1,6 +1,7 @@
 """Writes what is made from the commands and checked in: `python -m regcli.cli.generate [DIRECTORY]`.
 
-The completion scripts go to `completions/`, the manual page to `man/`. Tests compare them with the commands.
+The completion scripts go to `completions/`, the manual page to `man/`, the table of commands into `README.md`. Tests compare
+them with the commands.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ import os
 import sys
 
 from regcli.cli.command_tree import read_tree
+from regcli.cli.commands import COMMANDS
 from regcli.cli.completion_scripts import make_scripts
 from regcli.cli.manpage import make_page
+
+_BEGIN = "<!-- commands: made by regcli.cli.generate -->"
+_END = "<!-- end of commands -->"
 
 
 def make_files() -> dict[str, str]:
@@ -20,11 +25,33 @@ def make_files() -> dict[str, str]:
     return {**scripts, "man/regcli.1": make_page(tree)}
 
 
+def command_table() -> str:
+    """Return the README's tables of commands, one for each panel of the help."""
+    panels: dict[str, list[str]] = {}
+    for name, panel, words in COMMANDS:
+        panels.setdefault(panel, []).append(f"| `{name}` | {words.replace('|', chr(92) + '|')} |")
+    tables = [f"**{panel}**\n\n| command | does |\n|---|---|\n" + "\n".join(rows) for panel, rows in panels.items()]
+    return "\n\n".join(tables)
+
+
+def with_table(readme: str) -> str:
+    """Return the README with the tables of today's commands between its two marks."""
+    before, _, rest = readme.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}\n{command_table()}\n{_END}{after}"
+
+
 def main(directory: str = ".") -> None:
     """Write the files below a checkout."""
     for path, text in make_files().items():
         with open(os.path.join(directory, path), "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
+    path = os.path.join(directory, "README.md")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            readme = file.read()
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.write(with_table(readme))
 
 
 if __name__ == "__main__":
