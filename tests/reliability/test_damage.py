@@ -26,6 +26,7 @@ SMALL = {"a.txt": b"alpha\n" * 50, "dir/b.bin": bytes(range(256)) * 8, "same.txt
 LARGE = {"large.bin": bytes(range(251)) * 5000}
 # Enough that old records go from the head into pages.
 MANY = 170
+DIFFERENT = 12
 
 
 def build(base: Path) -> Path:
@@ -48,8 +49,9 @@ def build(base: Path) -> Path:
     do("link", "big:v0", "model/big", "-a", "prod")
     do("protect", "model", "prod")
     for number in range(MANY):
-        (work / "many.txt").write_text(str(number))
-        do("log", "many.txt", "-n", "many", "-t", "dataset")
+        # A dozen packs are merged into an index file; what is the same is stored once.
+        (work / "many.txt").write_text(str(min(number, DIFFERENT)))
+        do("log", "many.txt", "-n", "many", "-t", "dataset", "--new-version")
     do("tag", "add", "zoo:v0", "seen")
     return root
 
@@ -60,7 +62,7 @@ WANTED = {
     "model/big:prod": LARGE,
     "zoo:second": {"other.txt": b"another version\n"},
     "many:v3": {"many.txt": b"3"},
-    "many:latest": {"many.txt": str(MANY - 1).encode()},
+    "many:latest": {"many.txt": str(DIFFERENT).encode()},
 }
 TRUTH = ("/log/", "/settings/", ".pack", "/blobs/", "regcli.toml")
 
@@ -172,7 +174,9 @@ class Patient:
         damage(self.root / file)
         try:
             harmless = not is_truth(file)
-            found = [*self._fetch(harmless=harmless), *self._verify(file), *self._fetch(harmless=harmless)]
+            found = [*self._fetch(harmless=harmless), *self._verify(file)]
+            if harmless:
+                found += self._fetch(harmless=True)
             return [*found, *self._write()]
         except HangError as error:
             return [str(error)]
@@ -245,7 +249,7 @@ def cases(patient: Patient) -> Iterator[tuple[Path, str]]:
         return
     # Of the many commits of one collection a few are enough.
     few = [case for case in everything if "many/log" not in str(case[0]) or case[0].stem in ("0000000001", "0000000170")]
-    count = scaled(60, 0)
+    count = scaled(48, 0)
     for index in range(count):
         yield few[(index * len(few)) // count + index % 3 if index < count - 3 else index * len(few) // count]
 
@@ -273,8 +277,6 @@ def test_files_that_cannot_be_read_are_named(open_path: Path) -> None:
     look("verify", "--json", root=patient.root, cwd="/").ok()
     for file in patient.files:
         if not is_truth(file) or ("many/log" in str(file) and file.stem != "0000000001"):
-            continue
-        if file.suffix == ".pack" and not LONG and file.name[0] not in "04c":
             continue
         path = patient.root / file
         mode = path.stat().st_mode
