@@ -186,9 +186,10 @@ def _actions(op: Operation, state: State, settings: State) -> list[str]:
 # Making it so
 
 
-def _open_directory(path: str, mode: int, group: int) -> None:
+def _open_directory(path: str, mode: int, group: int, *, make: bool = True) -> None:
     try:
-        files.make_directories(path)
+        if make:
+            files.make_directories(path)
         os.chown(path, -1, group)
         os.chmod(path, mode)
     except OSError as error:
@@ -255,7 +256,7 @@ def share_root(context: Context, group: str) -> list[str]:
     for name in ("projects", "backrefs"):
         for directory, _, _ in os.walk(f"{root.path}/{name}"):
             if os.geteuid() in (0, os.lstat(directory).st_uid):
-                _open_directory(directory, OPEN, gid)
+                _open_directory(directory, OPEN, gid, make=False)
     _open_locks(root.path, gid)
     root.share(group)
     shared = []

@@ -22,7 +22,7 @@ import regcli.cli
 import regcli.cli.commands
 from regcli.__main__ import main
 from tests.conftest import Result, clean_environment
-from tests.domain.world import is_root, run_as
+from tests.domain.world import is_root, memory, run_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def run() -> Iterator[As]:
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("generate"):
                 importlib.import_module(module.name)
-    path = Path(tempfile.mkdtemp(prefix="regcli-users-"))
+    path = Path(tempfile.mkdtemp(prefix="regcli-users-", dir=memory()))
     path.chmod(0o755)
     os.chown(path, ALICE, GROUP)
     for uid in (ALICE, BOB, CAROL):

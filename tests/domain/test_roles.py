@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,11 +34,10 @@ from regcli.domain.usage import disk_usage
 from regcli.domain.verification import verify_version
 from regcli.errors import ProtectedError, RefusedError, RoleError
 from regcli.model import Alias, RegistryName, Tag, TypeName
-from tests.domain.world import World
+from tests.domain.world import World, memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from regcli.domain.context import Context
@@ -121,8 +123,10 @@ TABLE: dict[str, tuple[str, Action]] = {
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path)
+def world() -> Iterator[World]:
+    """A root in memory, since there are so many of them."""
+    path = tempfile.mkdtemp(prefix="regcli-roles-", dir=memory())
+    world = World(Path(path))
     context = world.user()
     for _ in range(4):
         world.log()
@@ -134,7 +138,8 @@ def world(tmp_path: Path) -> World:
     add_tags(context, "team/zoo", [Tag.parse("old")])
     world.protect("production", "staging", registry="team")
     set_member(context, TEAM, "dave", roles.VIEWER)
-    return world
+    yield world
+    shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("action", TABLE)

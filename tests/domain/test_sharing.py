@@ -37,7 +37,7 @@ from regcli.model import Alias, RegistryName, TypeName, parse_collection
 from regcli.store import jsontext
 from regcli.store.ingest import Source
 from regcli.store.trust import sha256_hex
-from tests.domain.world import Refused, World, is_root, run_as
+from tests.domain.world import Refused, World, is_root, memory, run_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ class Shared:
 
 @pytest.fixture
 def shared() -> Iterator[Shared]:
-    path = Path(tempfile.mkdtemp(prefix="regcli-shared-"))
+    path = Path(tempfile.mkdtemp(prefix="regcli-shared-", dir=memory()))
     path.chmod(0o755)
     os.chown(path, ADMIN, GROUP)
     world = Shared(path)
