@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.reliability import crowds, model
-from tests.reliability.harness import has_command, inside, scaled
+from tests.reliability.harness import environment, has_command, inside, run, scaled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +60,47 @@ def test_a_store_that_is_not_linearizable_is_found_out(tmp_path: Path, broken: s
         if contradictions(root, events):
             return
     pytest.fail(f"a store with {broken} passed")
+
+
+def hold(path: Path) -> int:
+    """Take a lock of the store exclusively, as somebody does who is slow; returns a descriptor to close."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+BLOCKED = {
+    "content": (["log", "file.txt", "-n", "zoo", "-t", "dataset"], ["link", "zoo", "model/zoo"], ["gc"]),
+    "settings": (["alias", "add", "zoo", "x"], ["link", "zoo", "model/zoo"], ["protect", "model", "x"]),
+}
+
+
+@pytest.mark.parametrize("lock", BLOCKED)
+def test_a_busy_store_is_waited_for_as_long_as_asked_and_no_longer(tmp_path: Path, lock: str) -> None:
+    root = tmp_path / "root"
+    (tmp_path / "file.txt").write_text("first")
+    inside("log", "file.txt", "-n", "zoo", "-t", "dataset", root=root, cwd=tmp_path).ok()
+    (tmp_path / "file.txt").write_text("second")
+    env = environment(root, tmp_path / "home")
+    descriptor = hold(root / "locks" / f"{lock}.lock")
+    try:
+        for arguments in BLOCKED[lock]:
+            if not has_command(arguments[0]):
+                continue
+            begun = time.monotonic()
+            done = run(*arguments, "--wait", "0.5", env=env, cwd=tmp_path)
+            assert done.code == 7, done
+            assert f"{lock}.lock" in done.stderr
+            assert time.monotonic() - begun >= 0.5
+        # Reading needs no lock.
+        for arguments in (["resolve", "zoo"], ["ls"], ["download", "zoo", "-o", str(tmp_path / "out")]):
+            run(*arguments, "--wait", "0", env=env, cwd=tmp_path).ok()
+        # Whoever does not keep to the limit is found out.
+        endless = environment(root, tmp_path / "home", "wait_for_ever")
+        with pytest.raises(subprocess.TimeoutExpired):
+            run(*BLOCKED[lock][0], "--wait", "0.5", env=endless, cwd=tmp_path, timeout=2)
+    finally:
+        os.close(descriptor)
+    for arguments in BLOCKED[lock]:
+        if has_command(arguments[0]):
+            run(*arguments, env=env, cwd=tmp_path).ok()

@@ -89,6 +89,16 @@ def gc_takes_no_lock(files: Any) -> None:
     files.Lock.acquire = careless
 
 
+def wait_for_ever(files: Any) -> None:
+    """A busy store is waited for without an end."""
+    acquire = files.Lock.acquire
+
+    def patient(self: Any, *, wait: float, **more: Any) -> None:
+        acquire(self, wait=wait + 3600, **more)
+
+    files.Lock.acquire = patient
+
+
 def a_day_later(files: Any) -> None:
     """Not a broken store but a later moment: what was made today is old enough for gc."""
     now = time.time
