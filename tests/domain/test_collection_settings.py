@@ -28,9 +28,10 @@ from regcli.errors import (
     UsageError,
 )
 from regcli.model import RegistryName, TypeName, parse_collection
-from tests.domain.world import World
+from tests.domain.world import World, world_in_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MODEL = TypeName.parse("model")
@@ -38,8 +39,9 @@ DATASET = TypeName.parse("dataset")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world() -> Iterator[World]:
+    with world_in_memory() as world:
+        yield world
 
 
 def test_an_empty_collection_takes_its_type_for_good(world: World) -> None:

@@ -16,18 +16,19 @@ from regcli.domain.resolving import resolve
 from regcli.domain.verification import verify_root
 from regcli.errors import NotFoundError, ProtectedError, RefusedError, RegcliError, RoleError, UsageError
 from regcli.model import RegistryName
-from tests.domain.world import World
+from tests.domain.world import World, world_in_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path)
-    world.log(content="zero")
-    world.log(content="one")
-    return world
+def world() -> Iterator[World]:
+    with world_in_memory() as world:
+        world.log(content="zero")
+        world.log(content="one")
+        yield world
 
 
 def test_latest_falls_back_and_the_number_is_not_used_again(world: World) -> None:

@@ -26,20 +26,20 @@ from regcli.errors import (
     UsageError,
 )
 from regcli.model import RegistryName, TypeName
-from tests.domain.world import World
+from tests.domain.world import World, world_in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MODEL = RegistryName.parse("model")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path)
-    world.log()
-    world.link()
-    return world
+def world() -> Iterator[World]:
+    with world_in_memory() as world:
+        world.log()
+        world.link()
+        yield world
 
 
 def types(*names: str) -> list[TypeName]:

@@ -30,17 +30,20 @@ from regcli.domain.verification import verify_root
 from regcli.errors import IntegrityError, NotFoundError, RefusedError, RoleError, UsageError
 from regcli.model import Alias, RegistryName, parse_collection
 from regcli.store import locktest
-from tests.domain.world import DAY, World
+from tests.domain.world import DAY, World, world_in_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from regcli.domain.retention import Collected
 
 BIG = 2_000_000
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world() -> Iterator[World]:
+    with world_in_memory() as world:
+        yield world
 
 
 def big(number: int) -> bytes:
