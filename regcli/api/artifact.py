@@ -183,9 +183,9 @@ class Artifact(Contents, Retrieval, Lifecycle):
         context = self._context("linked_artifacts")
         found = []
         for link in _try(lambda: visible_links(context, version.record["id"]))[:MAX_LINKED]:
-            artifact = Artifact._from_version(context, link)
+            artifact = Artifact._from_version(context, link, shared=self._record)
             artifact._with_index_alias = True
-            artifact._attach(context, link)
+            artifact._attach(context, link, shared=self._record)
             found.append(artifact)
         return found
 

@@ -69,16 +69,20 @@ class ArtifactBase:
         self._draft = Draft(lambda: self._context("add"), algorithm, cache=target_cache)
 
     @classmethod
-    def _from_version(cls, context: Context, version: Version, fetched_as: str | None = None) -> Self:
-        """Return the artifact of a version that is stored."""
+    def _from_version(
+        cls, context: Context, version: Version, fetched_as: str | None = None, shared: dict[str, Any] | None = None
+    ) -> Self:
+        """Return the artifact of a version that is stored; `shared` is its source's record where that is known."""
         made = cls.__new__(cls)
         made._begin(version.record["algorithm"])
-        made._attach(context, version, fetched_as)
+        made._attach(context, version, fetched_as, shared)
         return made
 
-    def _attach(self, context: Context, version: Version, fetched_as: str | None = None) -> None:
+    def _attach(
+        self, context: Context, version: Version, fetched_as: str | None = None, shared: dict[str, Any] | None = None
+    ) -> None:
         """Become the artifact of a version, or of its state as it is now."""
-        record = shared_record(context, version)
+        record = shared if shared is not None else shared_record(context, version)
         if self._version is None:
             # What only a draft needs, such as contents in memory, is let go.
             self._draft = Draft(lambda: self._context("add"), record["algorithm"])

@@ -248,7 +248,7 @@ def version_pages(
     """Return the versions of a collection in pages, newest first; only those that have all the tags."""
     from regcli.api.artifact import Artifact
     from regcli.domain import roles
-    from regcli.domain.resolving import shared_record
+    from regcli.domain.sources import Sources
 
     wanted = {fold(tag) for tag in tags}
 
@@ -256,11 +256,13 @@ def version_pages(
         if collection.registry is not None:
             roles.require(collection.registry.state, context.user, "view")
         below = int(after) if after is not None else None
+        sources = Sources(context)
         for index, record in collection.versions():
             if below is not None and index >= below:
                 continue
             version = Version(collection, index, record)
-            if not wanted or wanted <= {fold(tag) for tag in shared_record(context, version)["tags"]}:
-                yield str(index), Artifact._from_version(context, version)
+            shared = sources.shared_record(version)
+            if not wanted or wanted <= {fold(tag) for tag in shared["tags"]}:
+                yield str(index), Artifact._from_version(context, version, shared=shared)
 
     return Pages(rows, per_page=per_page, start=start)

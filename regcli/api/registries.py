@@ -17,11 +17,11 @@ from regcli.api.filters import (
 )
 from regcli.api.pages import Pages
 from regcli.domain import collections as store
-from regcli.domain.documents import version_document
 from regcli.domain.listing import list_visible_registries
 from regcli.domain.registries import Registry as StoredRegistry
 from regcli.domain.registries import find_registry
 from regcli.domain.resolving import Version
+from regcli.domain.sources import Sources, searched_fields
 from regcli.errors import ConflictError, NotFoundError, UsageError
 from regcli.model import RegistryName, TypeName, fold
 
@@ -456,9 +456,9 @@ class Versions(Pages["Artifact"]):
             found = _versions(context, collections._find(), matches, _position(after))
             if by is not None:
                 found = iter(sort_rows(list(found), by))
-            for _, version in found:
+            for _, (version, shared) in found:
                 key = f"{_collection_key(version.collection)}\n{version.index}"
-                yield key, Artifact._from_version(context, version)
+                yield key, Artifact._from_version(context, version, shared=shared)
 
         super().__init__(rows, per_page=per_page, start=start, resumable=by is None and collections._resumable)
 
@@ -509,7 +509,8 @@ def _position(after: str | None) -> tuple[str, int] | None:
 
 def _versions(
     context: Context, found: Iterable[Collection], matches: Callable[[dict[str, Any]], bool], after: tuple[str, int] | None
-) -> Iterator[tuple[dict[str, Any], Version]]:
+) -> Iterator[tuple[dict[str, Any], tuple[Version, dict[str, Any]]]]:
+    sources = Sources(context)
     for collection in found:
         key = _collection_key(collection)
         if after is not None and key < after[0]:
@@ -518,6 +519,7 @@ def _versions(
             if after is not None and key == after[0] and index >= after[1]:
                 continue
             version = Version(collection, index, record)
-            document = {**version_document(context, version, related=False), "version_index": index}
+            shared = sources.shared_record(version)
+            document = searched_fields(version, shared)
             if matches(document):
-                yield document, version
+                yield document, (version, shared)
