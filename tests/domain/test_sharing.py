@@ -424,3 +424,16 @@ def test_nothing_is_acknowledged_that_would_be_void(shared: Shared) -> None:
 
     assert shared.do(MEMBER, late) == "conflict"
     assert shared.problems() == []
+
+
+def test_garbage_in_a_log_is_named_and_the_owner_removes_it(shared: Shared) -> None:
+    publish(shared, MEMBER, "one")
+    path = commit_paths(shared)[-1].replace("0000000002", "0000000003")
+    shared.do(OTHER, lambda _: Path(path).write_bytes(b"garbage"), umask=0o022)
+    with pytest.raises(Refused) as refused:
+        publish(shared, MEMBER, "two")
+    assert refused.value.exit_code == 6
+    assert path in refused.value.message
+    shared.do(ADMIN, lambda _: os.unlink(path))
+    assert publish(shared, MEMBER, "three") == "team/zoo:v1"
+    assert shared.problems() == []
