@@ -110,12 +110,12 @@ def create_collection(
             now = Collection(collection.base, collection.chain, snapshot, collection.registry)
             if now.exists:
                 raise ConflictError(f"collection {quote(now.ref)} exists already", hint="choose another name")
-            require_free(context, now)
+            before = require_free(context, now)
             if collection.registry is not None:
                 op = creation(context, ref, type_name, collection.registry)
             else:
                 op = source_creation(ref, shown_project(context, ref), type_name)
-            return [{**op, "description": description, "tags": merge_tags((), tags)}]
+            return [*before, {**op, "description": description, "tags": merge_tags((), tags)}]
 
         change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq_of(collection))
     after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)

@@ -343,16 +343,25 @@ def locate(context: Context, ref: CollectionRef) -> Collection:
 
 def redirected(context: Context, collection: Collection) -> Collection | None:
     """Return the collection that the name of this directory was given to by a rename, or None."""
+    moved = given_to(context, collection)
+    return moved if moved is not None and moved.exists and moved.state["id"] == collection.state["redirect"]["id"] else None
+
+
+def given_to(context: Context, collection: Collection) -> Collection | None:
+    """Return what lies where the name of this directory was given to by a rename; it may have been removed since."""
     target = None if collection.exists else follow_redirect(collection.chain.base, collection.state)
     if target is None:
         return None
     owner = collection.base[: collection.base.rindex("/")]
-    moved = open_collection_directory(context, f"{owner}/{target}", collection.registry)
-    return moved if moved.exists and moved.state["id"] == collection.state["redirect"]["id"] else None
+    return open_collection_directory(context, f"{owner}/{target}", collection.registry)
 
 
-def require_free(context: Context, collection: Collection) -> None:
+def require_free(context: Context, collection: Collection) -> list[dict[str, Any]]:
     """Refuse making a collection under a name that a rename has taken since it was looked up.
+
+    Returns:
+        What goes before its creation: where a collection that was renamed to this name has been removed, the numbers go
+        on after those that it gave under the name, since none may mean another version one day.
 
     Raises:
         ConflictError: it is another collection's now.
@@ -362,6 +371,10 @@ def require_free(context: Context, collection: Collection) -> None:
         raise ConflictError(
             f"the name was taken: {quote(moved.ref)} was renamed to it at the same time", hint="look again, then decide"
         )
+    gone = given_to(context, collection)
+    if gone is None or gone.state["next"] <= collection.state["next"]:
+        return []
+    return [{"op": "reserve", "version": gone.state["next"]}]
 
 
 def prepare_collection(registry: Registry | None, base: str) -> None:

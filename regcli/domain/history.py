@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, locate, open_collection_directory, open_place
+from regcli.domain.collections import Collection, given_to, locate, open_collection_directory, open_place
 from regcli.domain.registries import BUILT_IN, Registry, open_registry_directory
 from regcli.domain.resolving import resolve
 from regcli.domain.runs import chain_of, run_ref
@@ -280,8 +280,9 @@ def _find_place(context: Context, text: str) -> Registry | Project | Collection:
         return find_place(context, text)
     except NotFoundError:
         if not text.endswith("/"):
-            gone = locate(context, parse_collection(text, context.project))
-            if gone.state["name"] is not None:
+            named = locate(context, parse_collection(text, context.project))
+            gone = named if named.state["name"] is not None else given_to(context, named)
+            if gone is not None and gone.state["name"] is not None:
                 return gone
         raise
 

@@ -150,7 +150,8 @@ def link_version(
             created = existing is None
             index = snapshot.state["next"] if existing is None else existing
             if not now.exists:
-                require_free(context, now)
+                done.extend(require_free(context, now))
+                index = max([index, *(op["version"] for op in done)])
                 if target.registry is not None:
                     roles.require(target.registry.state, context.user, "create-collection")
                     prepare_collection(target.registry, target.base)

@@ -398,7 +398,8 @@ def _commit(
         logged.created = True
         done = []
         if not now.exists:
-            require_free(context, now)
+            done.extend(require_free(context, now))
+            index = max([index, *(op["version"] for op in done)])
             done.append(creation(ref, shown, type_name))
         for item in inputs:
             backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)

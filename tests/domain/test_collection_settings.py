@@ -335,3 +335,25 @@ def test_a_project_goes_as_a_whole_or_not_at_all(world: World) -> None:
     with pytest.raises(UsageError, match="is a registry"):
         removal.remove_project(world.user(), "model/")
     assert verify_root(world.user()).ok
+
+
+def test_the_numbers_of_a_removed_collection_are_not_given_again_under_the_name_it_got(world: World) -> None:
+    world.log("first")
+    world.log("first")
+    settings.rename_collection(world.user(), "first", "second")
+    world.link("second", "model/first")
+    settings.rename_collection(world.user(), "model/first", "second")
+    removal.remove_collection(world.user(), "model/second")
+    removal.remove_collection(world.user(), "second")
+    assert [event["action"] for event in history(world.user(), "second")][-1] == "collection-deleted"
+    assert world.log("second").ref == "local/default/second:v2"
+    assert world.link("second", "model/second").version.ref == "model/second:v1"
+    assert not verify_root(world.user()).problems
+
+
+def test_an_empty_collection_under_a_name_of_a_removed_one_counts_on_too(world: World) -> None:
+    world.log("first")
+    settings.rename_collection(world.user(), "first", "second")
+    removal.remove_collection(world.user(), "second")
+    settings.create_collection(world.user(), "second", type=MODEL)
+    assert world.log("second").ref == "local/default/second:v1"
