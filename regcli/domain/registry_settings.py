@@ -73,7 +73,7 @@ def edit_registry(
         state = snapshot.state
         ops: list[Operation] = []
         if rename is not None and rename != state["name"]:
-            roles.require(state, context.user, "edit-registry")
+            roles.require(state, context.user, "rename-registry")
             ops.append({"op": "rename", "before": state["name"], "after": str(rename)})
         if description is not None:
             roles.require(state, context.user, "edit-registry")
@@ -91,7 +91,6 @@ def edit_registry(
         return ops
 
     if rename is not None and fold(rename) != fold(registry.name):
-        roles.require(registry.state, context.user, "edit-registry")
         check(registry.snapshot)  # whatever would be refused is refused before the name is taken
         _reserve(context, registry, rename)
     change = change_settings(context, registry, check, reason=reason)

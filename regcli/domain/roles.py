@@ -34,7 +34,8 @@ ACTIONS: dict[str, tuple[str, str]] = {
     "alias": (MEMBER, "set aliases in"),
     "link": (MEMBER, "link versions into"),
     "unlink": (MEMBER, "unlink versions from"),
-    "edit-registry": (MEMBER, "edit the name or description of"),
+    "edit-registry": (MEMBER, "edit the description of"),
+    "rename-registry": (MEMBER, "rename"),
     "collection-automation": (MEMBER, "change automations of collections in"),
     "registry-automation": (ADMIN, "change automations of"),
     "set-protected": (ADMIN, "add, move or remove protected aliases in"),
@@ -59,9 +60,9 @@ def effective_role(registry: State, user: str) -> str | None:
 def least_role(registry: State, action: str) -> str:
     """Return the least role that an action takes.
 
-    In a shared registry only admins make collections: whoever makes a directory can delete in it.
+    In a shared registry only admins make collections and rename: whoever makes a directory can do anything in it.
     """
-    if action == "create-collection" and registry["shared"] is not None:
+    if action in ("create-collection", "rename-registry") and registry["shared"] is not None:
         return ADMIN
     return ACTIONS[action][0]
 

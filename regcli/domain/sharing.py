@@ -80,7 +80,7 @@ def _refusal(settings: State, user: str, action: str) -> str | None:
 # Commits of a registry's settings
 
 _SETTINGS_ACTIONS = {
-    "rename": "edit-registry",
+    "rename": "rename-registry",
     "remove": "delete-registry",
     "protect": "protect",
     "unprotect": "protect",

@@ -172,8 +172,8 @@ def test_the_code_knows_no_action_that_no_row_tries() -> None:
     """Each key of the table in the code is the right that some row above needs; automations have their own tests."""
     tried = {
         "view", "download", "use", "create-collection", "edit-collection", "delete-collection", "edit-version", "alias", "link",
-        "unlink", "edit-registry", "set-protected", "protect", "types", "visibility", "ttl", "members", "delete-protected",
-        "delete-registry",
+        "unlink", "edit-registry", "rename-registry", "set-protected", "protect", "types", "visibility", "ttl", "members",
+        "delete-protected", "delete-registry",
     }  # fmt: skip
     assert set(roles.ACTIONS) == tried | {"collection-automation", "registry-automation"}
     assert {least for least, _ in roles.ACTIONS.values()} <= set(roles.ROLES)

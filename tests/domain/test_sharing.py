@@ -290,17 +290,19 @@ def test_a_head_that_another_user_wrote_is_not_believed(shared: Shared) -> None:
         assert shared.do(uid, lambda c: resolve(c, "team/zoo:latest").ref) == "team/zoo:v1"
 
 
-def test_members_make_no_collections_in_a_shared_registry_since_they_could_delete_in_them(shared: Shared) -> None:
+def test_members_make_no_collections_and_take_no_names_in_a_shared_registry(shared: Shared) -> None:
     source = shared.log(MEMBER, "work", "one")
-    for work in (
-        link(source, "team/mine"),
-        lambda c: create_collection(c, "team/mine", type=TypeName.parse("model")).seq,
-        lambda c: rename_collection(c, "team/zoo", "mine").seq,
+    for work, words in (
+        (link(source, "team/mine"), "create collections in"),
+        (lambda c: create_collection(c, "team/mine", type=TypeName.parse("model")).seq, "create collections in"),
+        (lambda c: rename_collection(c, "team/zoo", "mine").seq, "create collections in"),
+        (lambda c: edit_registry(c, TEAM, rename=RegistryName.parse("mine")).seq, "rename"),
     ):
         with pytest.raises(Refused) as refused:
             shared.do(MEMBER, work)
         assert refused.value.exit_code == 5
-        assert "may not create collections in registry 'team': that takes admin" in refused.value.message
+        assert f"may not {words} registry 'team': that takes admin" in refused.value.message
+    assert "mine" not in os.listdir(f"{shared.root}/registries")
     assert shared.do(ADMIN, lambda c: rename_collection(c, "team/zoo", "animals").collection.ref) == "team/animals"
     assert shared.do(MEMBER, link(source, "team/animals")) == "team/animals:v0"
     assert shared.problems() == []

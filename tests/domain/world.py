@@ -92,6 +92,7 @@ class World:
 def preload() -> None:
     """Import everything now: a user other than root may not be able to read the interpreter's own files."""
     import calendar  # noqa: F401
+    import queue  # noqa: F401
     import tomllib  # noqa: F401
     import unicodedata  # noqa: F401
 
