@@ -167,64 +167,37 @@ def _nearest(name: str, exists: Callable[[str], bool]) -> str | None:
 
 
 def user_data_path(variables: Mapping[str, str]) -> str:
-    """Return the platform's directory for user data, as platformdirs would, without the cost of importing it."""
-    if os.name != "posix":
-        import platformdirs
+    """Return the platform's directory for user data.
 
-        return platformdirs.user_data_dir(APP_NAME, appauthor=False)
-    named = variables.get("XDG_DATA_HOME", "")
-    if named.startswith("/"):
-        return os.path.join(named, APP_NAME)
-    home = variables.get("HOME", "")
-    if not home.startswith("/"):
-        home = _home_of_user()
-    middle = "Library/Application Support" if sys.platform == "darwin" else ".local/share"
-    return os.path.join(home, middle, APP_NAME)
+    Raises:
+        UsageError: the user has no home directory.
+    """
+    return _user_path("data", variables, ".local/share", "Library/Application Support")
 
 
 def user_config_path(variables: Mapping[str, str]) -> str:
-    """Return the platform's directory for the user's own settings, as platformdirs would."""
-    if os.name != "posix":
-        import platformdirs
-
-        return platformdirs.user_config_dir(APP_NAME, appauthor=False)
-    named = variables.get("XDG_CONFIG_HOME", "")
-    if named.startswith("/"):
-        return os.path.join(named, APP_NAME)
-    home = variables.get("HOME", "")
-    if not home.startswith("/"):
-        try:
-            home = _home_of_user()
-        except UsageError:
-            home = "/nonexistent"
-    return os.path.join(home, "Library/Application Support" if sys.platform == "darwin" else ".config", APP_NAME)
+    """Return the platform's directory for the user's own settings; one that does not exist where there is no home."""
+    return _user_path("config", variables, ".config", "Library/Application Support", needed=False)
 
 
 def user_cache_path(variables: Mapping[str, str]) -> str:
-    """Return the platform's directory for caches, as platformdirs would."""
-    if os.name != "posix":
-        import platformdirs
-
-        return platformdirs.user_cache_dir(APP_NAME, appauthor=False)
-    named = variables.get("XDG_CACHE_HOME", "")
-    if named.startswith("/"):
-        return os.path.join(named, APP_NAME)
-    home = variables.get("HOME", "")
-    if not home.startswith("/"):
-        try:
-            home = _home_of_user()
-        except UsageError:
-            home = "/nonexistent"
-    return os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache", APP_NAME)
+    """Return the platform's directory for caches; one that does not exist where there is no home."""
+    return _user_path("cache", variables, ".cache", "Library/Caches", needed=False)
 
 
 def user_state_path(variables: Mapping[str, str]) -> str:
-    """Return the platform's directory for what a program remembers, as platformdirs would."""
+    """Return the platform's directory for what a program remembers; one that does not exist where there is no home."""
+    return _user_path("state", variables, ".local/state", "Library/Application Support", needed=False)
+
+
+def _user_path(kind: str, variables: Mapping[str, str], usual: str, mac: str, *, needed: bool = True) -> str:
+    """Return a directory of the user as platformdirs would, without the cost of importing it (a test compares them)."""
     if os.name != "posix":
         import platformdirs
 
-        return platformdirs.user_state_dir(APP_NAME, appauthor=False)
-    named = variables.get("XDG_STATE_HOME", "")
+        found: str = getattr(platformdirs, f"user_{kind}_dir")(APP_NAME, appauthor=False)
+        return found
+    named = variables.get(f"XDG_{kind.upper()}_HOME", "")
     if named.startswith("/"):
         return os.path.join(named, APP_NAME)
     home = variables.get("HOME", "")
@@ -232,8 +205,10 @@ def user_state_path(variables: Mapping[str, str]) -> str:
         try:
             home = _home_of_user()
         except UsageError:
+            if needed:
+                raise
             home = "/nonexistent"
-    return os.path.join(home, "Library/Application Support" if sys.platform == "darwin" else ".local/state", APP_NAME)
+    return os.path.join(home, mac if sys.platform == "darwin" else usual, APP_NAME)
 
 
 def trust_places(variables: Mapping[str, str]) -> dict[str, str | None]:

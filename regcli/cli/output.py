@@ -12,6 +12,7 @@ from regcli.model import is_unprintable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+    from typing import Any
 
 _ANSI = {
     "error": "1;31",
@@ -165,6 +166,26 @@ def _is_empty(cell: Cell) -> bool:
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """Return a view of rows; column titles are shown on a terminal only."""
     return Table(columns, rows)
+
+
+def collection_table(rows: Iterable[dict[str, Any]]) -> Table:
+    """Return the table of collections, one row for each element of `collections` in the JSON."""
+    columns = ["Collection", "Type", "Versions", "Latest", "Tags", "Updated", "Description"]
+    return Table(
+        columns,
+        [
+            (
+                row["ref"],
+                row["type"],
+                row["versions"],
+                row["latest"],
+                ", ".join(row["tags"]),
+                When(row["updated_at"]),
+                row["description"].partition("\n")[0],
+            )
+            for row in rows
+        ],
+    )
 
 
 def markdown_lines(view: Table) -> Iterator[str]:

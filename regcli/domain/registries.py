@@ -306,11 +306,10 @@ def create_registry(
         "ttl": ttl,
     }
     group = group or context.root.shared
-    if group is not None:
-        from regcli.domain.sharing import prepare_registry
+    if group is not None and not registry.exists:
+        from regcli.domain.sharing import close_directories
 
-        if not registry.exists:
-            settings["shared"] = prepare_registry(registry.base, group, restricted=visibility == "restricted")
+        settings["shared"] = close_directories(registry.base, group)
 
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         if snapshot.state["name"] is not None and not snapshot.state["removed"]:
@@ -320,6 +319,10 @@ def create_registry(
         return [{"op": "create", "settings": settings}]
 
     change = context.transact(registry.chain, check)
+    if group is not None:
+        from regcli.domain.sharing import open_directories
+
+        open_directories(registry.base, group, restricted=visibility == "restricted")
     write_readable(registry.chain.base, change.snapshot.state)
     return change
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import Chips, Size, When, definitions, human_count, table
+from regcli.cli.output import Chips, Size, When, collection_table, definitions, human_count
 from regcli.cli.questions import confirm_removal
 from regcli.errors import UsageError
 from regcli.model import Tag, TypeName
@@ -74,24 +74,7 @@ def ls(
     from regcli.domain.collection_settings import list_all_collections
 
     rows = list_all_collections(session.context, place)
-    session.emit(
-        {"collections": rows},
-        table(
-            ["Collection", "Type", "Versions", "Latest", "Tags", "Updated", "Description"],
-            [
-                (
-                    row["ref"],
-                    row["type"],
-                    row["versions"],
-                    row["latest"],
-                    ", ".join(row["tags"]),
-                    When(row["updated_at"]),
-                    row["description"].partition("\n")[0],
-                )
-                for row in rows
-            ],
-        ),
-    )
+    session.emit({"collections": rows}, collection_table(rows))
 
 
 @app.command("show")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import Chips, Size, When, table
+from regcli.cli.output import Chips, Size, When, collection_table, table
 from regcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,24 +92,7 @@ def _overview(session: Session, document: dict[str, Any], limit: int | None) -> 
 
 
 def _collections(session: Session, documents: list[dict[str, Any]]) -> None:
-    session.emit(
-        {"collections": documents},
-        table(
-            ["Collection", "Type", "Versions", "Latest", "Tags", "Updated", "Description"],
-            [
-                (
-                    row["ref"],
-                    row["type"],
-                    row["versions"],
-                    row["latest"],
-                    ", ".join(row["tags"]),
-                    When(row["updated_at"]),
-                    row["description"].partition("\n")[0],
-                )
-                for row in documents
-            ],
-        ),
-    )
+    session.emit({"collections": documents}, collection_table(documents))
 
 
 def _add_metrics(session: Session, documents: list[dict[str, Any]], names: Sequence[str]) -> None:
