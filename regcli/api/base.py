@@ -46,9 +46,11 @@ class ArtifactBase:
     _with_index_alias: bool
     _draft: Draft
     _manifest: ArtifactManifest | None
+    _session: session.Session
 
     def _begin(self, algorithm: str) -> None:
         """Become an empty draft."""
+        self._session = session.session()
         self._incremental = False
         self._storage_region = None
         self._description = None
@@ -82,6 +84,7 @@ class ArtifactBase:
         self, context: Context, version: Version, fetched_as: str | None = None, shared: dict[str, Any] | None = None
     ) -> None:
         """Become the artifact of a version, or of its state as it is now."""
+        self._session = session.session_of(context)
         record = shared if shared is not None else shared_record(context, version)
         if self._version is None:
             # What only a draft needs, such as contents in memory, is let go.
@@ -101,7 +104,7 @@ class ArtifactBase:
         self._is_finalized = True
 
     def _context(self, command: str) -> Context:
-        return session.context_for(f"Artifact.{command}", self._project_path)
+        return self._session.context_for(f"Artifact.{command}", self._project_path)
 
     def _logged(self, member: str) -> Version:
         """Return the version; raise for a draft."""

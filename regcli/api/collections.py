@@ -33,6 +33,7 @@ class ArtifactCollection:
 
     def __init__(self, collection: Collection) -> None:
         """Show a collection as it was read."""
+        self._session = session.session()
         self._read(collection)
 
     def _read(self, collection: Collection) -> None:
@@ -48,7 +49,7 @@ class ArtifactCollection:
         return cls(collection)
 
     def _context(self, command: str) -> Context:
-        return session.context_for(f"ArtifactCollection.{command}")
+        return self._session.context_for(f"ArtifactCollection.{command}")
 
     @property
     def id(self) -> str:

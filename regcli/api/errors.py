@@ -50,12 +50,17 @@ class ArtifactStatusError(AttributeError):
         """Say what was used on which artifact."""
         super().__init__(message, name=name, obj=obj)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come back from another process with the same text; the artifact stays behind."""
+        return type(self), (getattr(self, "_fullname", str(self)),)
+
 
 class ArtifactNotLoggedError(ArtifactStatusError):
     """Something that only a logged artifact has was asked of a draft."""
 
     def __init__(self, fullname: str, obj: Any = None) -> None:
         """Name the attribute or method, as in `Artifact.version`."""
+        self._fullname = fullname
         name = fullname.rpartition(".")[2]
         super().__init__(
             f"{fullname!r} used prior to logging artifact or while in offline mode. "
@@ -70,6 +75,7 @@ class ArtifactFinalizedError(ArtifactStatusError):
 
     def __init__(self, fullname: str, obj: Any = None) -> None:
         """Name the method, as in `Artifact.add_file`."""
+        self._fullname = fullname
         name = fullname.rpartition(".")[2]
         super().__init__(f"{fullname!r} used on logged artifact. Can't modify finalized artifact.", name=name, obj=obj)
 

@@ -57,6 +57,7 @@ class Registry:
 
     def __init__(self, registry: StoredRegistry) -> None:
         """Show a registry as it was read."""
+        self._session = session.session()
         self._read(registry)
 
     def _read(self, registry: StoredRegistry) -> None:
@@ -68,7 +69,7 @@ class Registry:
         self._allow_all = not self._types
 
     def _context(self, command: str) -> Context:
-        return session.context_for(f"Registry.{command}")
+        return self._session.context_for(f"Registry.{command}")
 
     @property
     def id(self) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _lock = threading.RLock()
 _session: Session | None = None
+# The last session of each root.
+_sessions: dict[str, Session] = {}
 
 
 class Session:
@@ -25,11 +27,13 @@ class Session:
         context: the surroundings that every operation derives its own from.
         cache_path: the user's directory for caches.
         run: the run that `init` began last and that is not finished, or None.
+        chosen: `REGCLI_ROOT` and `REGCLI_PROJECT` as they were read.
     """
 
     def __init__(self) -> None:
         """Read `REGCLI_ROOT`, `REGCLI_PROJECT` and the settings files, by the rules of the command line."""
         variables = surroundings.environment()
+        self.chosen = _chosen()
         project = surroundings.find_project(None, variables)
         self.context = Context(
             root_path=surroundings.find_root(None, variables).value,
@@ -65,13 +69,28 @@ class Session:
         return context
 
 
+def _chosen() -> tuple[str | None, str | None]:
+    variables = surroundings.environment()
+    return variables.get("REGCLI_ROOT"), variables.get("REGCLI_PROJECT")
+
+
 def session() -> Session:
-    """Return the session of this process; the first call reads the settings."""
+    """Return the session of this process; the first call reads the settings.
+
+    Another root or project in the environment since then begins another session: what was begun in the one before, such
+    as a run, goes on there.
+    """
     global _session  # noqa: PLW0603 - one per process is the point
     with _lock:
-        if _session is None:
+        if _session is None or _session.chosen != _chosen():
             _session = Session()
+            _sessions[_session.context.root_path] = _session
         return _session
+
+
+def session_of(context: Context) -> Session:
+    """Return the session that a context came from: what was read from one root goes on with it."""
+    return _sessions.get(context.root_path) or session()
 
 
 def teardown(exit_code: int | None = None) -> None:

@@ -47,7 +47,11 @@ class Content:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        try:
+            self.close()
+        except (AttributeError, TypeError):
+            # At the very end of the interpreter modules are taken apart; the system closes what is left.
+            return
 
     def close(self) -> None:
         """Close the packs that were kept open; the object stays usable."""

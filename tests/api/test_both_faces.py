@@ -121,13 +121,19 @@ def test_project_and_root_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, tree: Path, tmp_path: Path, invoke: Invoke
 ) -> None:
     monkeypatch.setenv("REGCLI_PROJECT", "team/env")
-    regcli.teardown()
     artifact = Artifact("data", "dataset")
     artifact.add_dir(tree)
     artifact.save()
     assert artifact.qualified_name == "team/env/data:v0"
+    run = regcli.init(name="left")
     monkeypatch.setenv("REGCLI_ROOT", str(tmp_path / "another"))
-    regcli.teardown()
+    assert not Api().artifact_exists("data")
+    assert regcli.run is None
+    run.log({"a": 1})
+    run.finish()
+    artifact.verify(artifact.download("out"))
+    assert artifact.collection.artifacts()[0].id == artifact.id
+    monkeypatch.delenv("REGCLI_PROJECT")
     assert not Api().artifact_exists("data")
 
 

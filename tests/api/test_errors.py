@@ -50,6 +50,13 @@ def test_every_error_of_the_program_is_a_documented_one_too(kind: type[RegcliErr
     assert (type(again), str(again), again.hint) == (type(made), "what happened", "what to do")
 
 
+@pytest.mark.parametrize("kind", [regcli.ArtifactNotLoggedError, regcli.ArtifactFinalizedError, regcli.ArtifactStatusError])
+def test_errors_of_status_come_back_from_other_processes(kind: type[Exception]) -> None:
+    error = kind("Artifact.version")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (kind, str(error))
+
+
 def test_the_hint_is_shown_in_a_traceback() -> None:
     made = documented(regcli.errors.NotFoundError("gone", hint="look there"))
     assert made.__notes__ == ["hint: look there"]

@@ -343,8 +343,23 @@ assert regcli.Api().run("p/parent").state == "running"
 run.log({"a": 1})
 """
     done = python(code)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert Api().run("p/parent").state == "finished"
+
+
+def test_a_script_ends_quietly(work: Path) -> None:
+    code = """
+import regcli
+artifact = regcli.Artifact("data", "dataset")
+with artifact.new_file("a", "xb") as stream:
+    stream.write(b"x" * (2 << 20))
+artifact.add_dir(".", name="here")
+run = regcli.init()
+run.log_artifact(artifact).download()
+"""
+    (work / "small").write_text("x")
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_row_that_was_cut_off_is_left_out_and_cut(root: Path) -> None:
