@@ -292,32 +292,52 @@ def _open_locks(root: str, group: int) -> None:
             raise files.explain(error, f"cannot share {path} with the group") from error
 
 
-def prepare_registry(base: str, group: str, *, restricted: bool) -> dict[str, Any]:
-    """Make a registry's directories and share them; returns what its settings record.
+def close_directories(base: str, group: str) -> dict[str, Any]:
+    """Make a registry's directories, as yet for their owner alone; returns what its settings are to record.
+
+    They are opened to the group only when the settings that protect them are committed: nobody slips in a commit before.
 
     Raises:
         ConflictError: somebody else made the directory.
     """
-    gid = find_group(group)
-    closed = _OTHERS if restricted else 0
-    files.make_directories(base)
-    if os.geteuid() not in (0, os.lstat(base).st_uid):
-        raise ConflictError(f"{base} belongs to {quote(user_of(os.lstat(base).st_uid))}", hint="choose another name")
-    _open_directory(base, OWNED & ~closed, gid)
-    for name in ("settings", "collections"):
-        _open_directory(f"{base}/{name}", OPEN & ~closed, gid)
+    find_group(group)
+    for path in (base, f"{base}/settings", f"{base}/collections"):
+        try:
+            # With a mode of its own a directory does not take over its parent's.
+            files.make_directories(path, 0o755)
+            owner = os.lstat(path).st_uid
+            if os.geteuid() not in (0, owner):
+                raise ConflictError(f"{path} belongs to {quote(user_of(owner))}", hint="choose another name")
+            os.chmod(path, OWNED)
+        except OSError as error:
+            raise files.explain(error, f"cannot share {path} with the group") from error
     accepted = {}
     for directory in files.scan_names(f"{base}/collections"):
-        for path in (f"{base}/collections/{directory}", f"{base}/collections/{directory}/log"):
-            _open_directory(path, OPEN & ~closed, gid)
         numbers = [name[:10] for name in files.scan_names(f"{base}/collections/{directory}/log") if name.endswith(".json")]
         accepted[directory] = max((int(number) for number in numbers if number.isdigit()), default=0)
     status = os.lstat(f"{base}/settings")
     return {"group": group, "uid": status.st_uid, "inode": status.st_ino, "accepted": accepted}
 
 
+def open_directories(base: str, group: str, *, restricted: bool) -> None:
+    """Open a shared registry's directories to the group, and to everybody for reading unless it is restricted.
+
+    Raises:
+        StorageError: they belong to somebody else, or the group is none of the user's.
+    """
+    gid = find_group(group)
+    closed = _OTHERS if restricted else 0
+    for directory in files.scan_names(f"{base}/collections"):
+        for path in (f"{base}/collections/{directory}", f"{base}/collections/{directory}/log"):
+            if os.path.isdir(path):
+                _open_directory(path, OPEN & ~closed, gid, make=False)
+    for name in ("settings", "collections"):
+        _open_directory(f"{base}/{name}", OPEN & ~closed, gid, make=False)
+    _open_directory(base, OWNED & ~closed, gid, make=False)
+
+
 def share_registry(context: Context, registry: Registry, group: str) -> None:
-    """Share a registry of a shared root, unless it is shared already and in force.
+    """Share a registry of a shared root; where that is in force already, only its permissions are mended.
 
     Raises:
         RoleError: the user is no admin of it.
@@ -325,15 +345,16 @@ def share_registry(context: Context, registry: Registry, group: str) -> None:
     from regcli.domain.registries import change_settings
 
     roles.require(registry.state, context.user, "members")
-    if in_force(registry.base, registry.state["shared"]) and registry.state["shared"]["group"] == group:
-        return
-    after = prepare_registry(registry.base, group, restricted=registry.state["visibility"] == "restricted")
+    shared = registry.state["shared"]
+    if shared is None or shared["group"] != group or not in_force(registry.base, shared):
+        after = close_directories(registry.base, group)
 
-    def check(snapshot: Snapshot) -> list[Operation]:
-        roles.require(snapshot.state, context.user, "members")
-        return [{"op": "set", "field": "shared", "before": snapshot.state["shared"], "after": after}]
+        def check(snapshot: Snapshot) -> list[Operation]:
+            roles.require(snapshot.state, context.user, "members")
+            return [{"op": "set", "field": "shared", "before": snapshot.state["shared"], "after": after}]
 
-    change_settings(context, registry, check)
+        change_settings(context, registry, check)
+    open_directories(registry.base, group, restricted=registry.state["visibility"] == "restricted")
 
 
 def reserve_registry_directory(base: str) -> None:
