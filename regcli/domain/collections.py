@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.registries import Registry, apply_name, find_registry, follow_redirect, open_registry_directory
+from regcli.domain.shapes import check_collection, check_record
 from regcli.errors import ConflictError, IntegrityError, NotFoundError, RenamedError
 from regcli.model import CollectionRef, fold, quote
 from regcli.store import files
@@ -105,6 +106,7 @@ def _apply_version(state: State, records: Records, op: dict[str, Any]) -> None:
     if index != state["next"]:
         raise ValueError(f"version {index} is not the next one")
     record = {**op["record"], "state": COMMITTED}
+    check_record(record)
     records.put(index, record)
     state["next"] = index + 1
     state["latest"] = index
@@ -138,7 +140,9 @@ def _apply_field(state: State, records: Records, op: dict[str, Any], time: str) 
     record = records.get(op["version"])
     if record is None:
         raise ValueError(f"there is no version {op['version']}")
-    records.put(op["version"], {**record, field: op["after"], "updated_at": time})
+    changed = {**record, field: op["after"], "updated_at": time}
+    check_record(changed)
+    records.put(op["version"], changed)
 
 
 def reduce_collection(state: State, records: Records, commit: dict[str, Any]) -> None:  # noqa: PLR0912 - a branch per operation
@@ -282,6 +286,8 @@ def chain_of(context: Context, base: str, registry: Registry | None) -> Chain:
         derived=context.root.derived(base),
         judge=judge,
         settings_seq=registry.snapshot.seq if registry is not None else None,
+        check_state=check_collection,
+        check_record=check_record,
     )
 
 

@@ -7,7 +7,7 @@ from regcli.domain.collections import Collection, given_to, locate, open_collect
 from regcli.domain.registries import BUILT_IN, Registry, open_registry_directory
 from regcli.domain.resolving import resolve
 from regcli.domain.runs import chain_of, run_ref
-from regcli.errors import NotFoundError, RegcliError
+from regcli.errors import IntegrityError, NotFoundError, RegcliError
 from regcli.model import parse_collection, split_reference
 from regcli.store import files
 
@@ -104,35 +104,42 @@ def events_of(chain: Chain, ref: str) -> Iterator[tuple[Event, dict[str, Any]]]:
     An event is `{seq, time, user, host, command, action, ref, before, after, reason}`, and `alias`, `member` or
     `automation` where it is about one.
     """
-    for commit, _ in chain.commits():
-        origin = commit.get("origin")
-        made = commit if origin is None else origin
-        for op in commit["ops"]:
-            before, after = _values(op)
-            index = op.get("version")
-            if op["op"] == "alias":
-                index = op["after"] if op["after"] is not None else op["before"]
-            event: Event = {
-                "seq": commit["seq"],
-                "time": made["time"],
-                "user": made["user"],
-                "host": made["host"],
-                "command": made["command"],
-                "action": _action(op),
-                "ref": f"{ref}:v{index}" if isinstance(index, int) else ref,
-                "before": before,
-                "after": after,
-                "reason": made.get("reason"),
-            }
-            if origin is not None:
-                # What another root says of itself, repeated here by whoever imported it.
-                event["imported"] = {key: commit[key] for key in ("time", "user", "host")} | {"root": origin["root"]}
-            for key in ("alias", "member"):
-                if key in op:
-                    event[key] = op[key]
-            if op["op"] == "automation":
-                event["automation"] = op["name"]
-            yield event, op
+    for commit, path in chain.commits():
+        try:
+            yield from list(_events_in(commit, ref))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IntegrityError(f"{path} is corrupt: {error!r}", hint="run `regcli verify` to see all damage") from error
+
+
+def _events_in(commit: dict[str, Any], ref: str) -> Iterator[tuple[Event, dict[str, Any]]]:
+    origin = commit.get("origin")
+    made = commit if origin is None else origin
+    for op in commit["ops"]:
+        before, after = _values(op)
+        index = op.get("version")
+        if op["op"] == "alias":
+            index = op["after"] if op["after"] is not None else op["before"]
+        event: Event = {
+            "seq": commit["seq"],
+            "time": made["time"],
+            "user": made["user"],
+            "host": made["host"],
+            "command": made["command"],
+            "action": _action(op),
+            "ref": f"{ref}:v{index}" if isinstance(index, int) else ref,
+            "before": before,
+            "after": after,
+            "reason": made.get("reason"),
+        }
+        if origin is not None:
+            # What another root says of itself, repeated here by whoever imported it.
+            event["imported"] = {key: commit[key] for key in ("time", "user", "host")} | {"root": origin["root"]}
+        for key in ("alias", "member"):
+            if key in op:
+                event[key] = op[key]
+        if op["op"] == "automation":
+            event["automation"] = op["name"]
+        yield event, op
 
 
 def collection_events(context: Context, collection: Collection) -> list[Event]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from regcli.errors import IntegrityError
+from regcli.model import quote
+from regcli.store.blobs import is_digest
 from regcli.store.manifest import decode_manifest
 from regcli.store.trust import sha256_hex
 
@@ -11,7 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
-    from regcli.store.manifest import Entry
+    from regcli.model import quote
+from regcli.store.blobs import is_digest
+from regcli.store.manifest import Entry
 
 
 def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
@@ -21,6 +25,8 @@ def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
         IntegrityError: the manifest is missing, damaged, or not the one that the commit names.
     """
     address = record["manifest"]
+    if not isinstance(address, str) or not is_digest(address):
+        raise IntegrityError(f"a version's record is corrupt: {quote(str(address)[:40])} is no manifest", hint="run `regcli verify`")
     data = context.root.content.read(address)
     if sha256_hex(data) != record["manifest_sha256"]:
         raise IntegrityError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
+from regcli.domain.shapes import check_settings
 from regcli.errors import (
     ConflictError,
     IntegrityError,
@@ -168,6 +169,7 @@ def open_chain(context: Context, directory_name: str) -> Chain:
         f"registries/{directory_name}",
         derived=root.derived(base),
         judge=judge,
+        check_state=check_settings,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regcli.domain.shapes import check_run
 from regcli.errors import ConflictError, NotFoundError, RegcliError
 from regcli.model import ArtifactName, ProjectRef, quote
 from regcli.store import backrefs, files
@@ -80,7 +81,8 @@ def run_chain(context: Context, project: ProjectRef, name: str) -> Chain:
 def chain_of(context: Context, base: str) -> Chain:
     """Return the log of the run that lies in a directory."""
     place = "/".join(base.split("/")[-5:])
-    return Chain(base, f"{base}/log", context.root.id, reduce_run, empty_state, place, derived=context.root.derived(base))
+    derived = context.root.derived(base)
+    return Chain(base, f"{base}/log", context.root.id, reduce_run, empty_state, place, derived=derived, check_state=check_run)
 
 
 def place_of(chain: Chain) -> str:

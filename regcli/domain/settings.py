@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regcli.domain.shapes import check_root
 from regcli.errors import RoleError
 from regcli.model import EntityName, fold, quote
 from regcli.store.chain import Chain
@@ -44,7 +45,8 @@ def root_chain(context: Context) -> Chain:
         entity = {"name": root.entity, "personal": root.personal}
         return {"entities": {fold(root.entity): entity}, "ttl": None, "automations": {}}
 
-    return Chain(root.path, f"{root.path}/settings", root.id, reduce_root, initial, derived=root.derived(root.path))
+    derived = root.derived(root.path)
+    return Chain(root.path, f"{root.path}/settings", root.id, reduce_root, initial, derived=derived, check_state=check_root)
 
 
 def root_settings(context: Context) -> Snapshot:

@@ -61,11 +61,15 @@ class Chain:
         place: `base` relative to the root, "" for the root itself; a commit or head of another place is refused.
         derived: where `head.json` and `pages/` lie if not in `base`: a directory of the user's own, and only trusted as such.
         judge: says why a commit does not count (from the state before it, the commit, and the owner of its file), or None.
+        check_state, check_record: raise ValueError where a state or a version record is not of the shape that it must have.
         settings_seq: the state of the registry's settings that changes are checked against, unless they say another.
         voids: number -> reason, of the commits that were read and do not count.
     """
 
-    __slots__ = ("base", "derived", "initial", "judge", "log", "place", "reducer", "root_id", "settings_seq", "voids")
+    __slots__ = (
+        "base", "check_record", "check_state", "derived", "initial", "judge", "log", "place", "reducer", "root_id",
+        "settings_seq", "voids",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +83,8 @@ class Chain:
         derived: str | None = None,
         judge: Judge | None = None,
         settings_seq: int | None = None,
+        check_state: Callable[[Any], None] | None = None,
+        check_record: Callable[[Any], None] | None = None,
     ) -> None:
         """Name the directories; nothing is opened."""
         self.base = base
@@ -90,6 +96,8 @@ class Chain:
         self.derived = base if derived is None else derived
         self.judge = judge
         self.settings_seq = settings_seq
+        self.check_state = check_state
+        self.check_record = check_record
         self.voids: dict[int, str] = {}
 
     def commit_path(self, seq: int) -> str:
@@ -129,7 +137,7 @@ class Chain:
         return Snapshot(0, GENESIS, self.initial(), self._records(None, 0))
 
     def _records(self, document: dict[str, Any] | None, seq: int) -> Records:
-        return Records(f"{self.derived}/pages", lambda: self.replay(seq).records, document)
+        return Records(f"{self.derived}/pages", lambda: self.replay(seq).records, document, self.check_record)
 
     def _read_head(self) -> Snapshot | None:
         try:
@@ -152,12 +160,23 @@ class Chain:
                 # Of an earlier program that did not know all of it: the log tells the rest.
                 return None
             seq = int(document["seq"])
+            if self.check_state is not None:
+                self.check_state(document["state"])
             return Snapshot(seq, document["chain"], document["state"], self._records(document.get("records"), seq))
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def _advance(self, snapshot: Snapshot, upto: int | None = None, *, complete: bool = False) -> None:
         """Apply every commit after `snapshot`; `complete` makes sure that none follows the one that is missing."""
+        start = snapshot.seq
+        self._apply_all(snapshot, upto, complete=complete)
+        if snapshot.seq > start and self.check_state is not None:
+            try:
+                self.check_state(snapshot.state)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise IntegrityError(f"{self.log} is corrupt: {error}", hint="run `regcli verify` to see all damage") from error
+
+    def _apply_all(self, snapshot: Snapshot, upto: int | None, *, complete: bool) -> None:
         while upto is None or snapshot.seq < upto:
             path = self.commit_path(snapshot.seq + 1)
             try:
@@ -238,6 +257,8 @@ class Chain:
             raise IntegrityError(f"{path} belongs to another root", hint="run `regcli verify` to see all damage")
         if commit.get("place") != self.place:
             raise IntegrityError(f"{path} belongs to another log of this root", hint="run `regcli verify` to see all damage")
+        if set(map(type, map(commit.get, ("time", "user", "host", "command")))) != {str} or not _are_ops(commit["ops"]):
+            raise IntegrityError(f"{path} is corrupt: not a commit", hint="run `regcli verify` to see all damage")
         if commit.get("prev") != prev:
             raise IntegrityError(
                 f"{path} does not follow the commit before it: the history was altered",
@@ -394,6 +415,10 @@ class Chain:
         except FileExistsError:
             pass
         return os.lstat(self.derived).st_uid == os.geteuid()
+
+
+def _are_ops(ops: list[Any]) -> bool:
+    return all(type(op) is dict and type(op.get("op")) is str for op in ops)
 
 
 class Attempts:

@@ -33,10 +33,23 @@ class Records:
         pages: `[first, last, file name]`, oldest first, without overlap.
     """
 
-    __slots__ = ("_cache", "_damaged", "_directory", "_replay", "_replayed", "changed", "pages", "recent")
+    __slots__ = ("_cache", "_check", "_damaged", "_directory", "_replay", "_replayed", "changed", "pages", "recent")
 
-    def __init__(self, directory: str, replay: Callable[[], Records], document: dict[str, Any] | None = None) -> None:
-        """Open the records that a head's `document` lists; `replay` rebuilds all of them from the log."""
+    def __init__(
+        self,
+        directory: str,
+        replay: Callable[[], Records],
+        document: dict[str, Any] | None = None,
+        check: Callable[[Any], None] | None = None,
+    ) -> None:
+        """Open the records that a head's `document` lists; `replay` rebuilds all of them from the log.
+
+        `check` raises ValueError for what is no record.
+
+        Raises:
+            ValueError, TypeError, AttributeError, KeyError: the document is malformed.
+        """
+        self._check = check
         self._directory = directory
         self._replay = replay
         self._replayed: Records | None = None
@@ -46,6 +59,8 @@ class Records:
         self.recent: dict[str, Record] = document.get("recent", {})
         self.changed: dict[str, Record] = document.get("changed", {})
         self.pages: list[list[Any]] = document.get("pages", [])
+        if document and check is not None:
+            _check_document(self, check)
 
     def document(self) -> dict[str, Any]:
         """Return what the head keeps."""
@@ -117,7 +132,14 @@ class Records:
             return None
         document = jsontext.unseal(data)
         records = document.get("records") if document is not None else None
-        return records if isinstance(records, dict) else None
+        if not isinstance(records, dict):
+            return None
+        if self._check is not None:
+            try:
+                _check_records(records, self._check)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                return None
+        return records
 
     @property
     def damaged(self) -> bool:
@@ -182,6 +204,21 @@ class Records:
                 os.unlink(f"{self._directory}/{name}")
             except OSError:
                 continue
+
+
+def _check_document(records: Records, check: Callable[[Any], None]) -> None:
+    _check_records(records.recent, check)
+    _check_records(records.changed, check)
+    for first, last, name in records.pages:
+        if type(first) is not int or type(last) is not int or type(name) is not str or "/" in name:
+            raise ValueError("a page is malformed")
+
+
+def _check_records(records: dict[str, Record], check: Callable[[Any], None]) -> None:
+    for key, record in records.items():
+        if not key.isdecimal():
+            raise ValueError("a record has no number")
+        check(record)
 
 
 def _checksum_of(data: bytes) -> str:
