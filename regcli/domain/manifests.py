@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
-    from regcli.model import quote
-from regcli.store.blobs import is_digest
-from regcli.store.manifest import Entry
+    from regcli.store.manifest import Entry
 
 
 def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
