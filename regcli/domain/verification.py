@@ -193,6 +193,7 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     """
     report = Report()
     versions: dict[str, dict[str, Any]] = {}
+    places: dict[str, tuple[Chain, int]] = {}
     damaged = False
     for chain, collection_base, registry_base in _chains(context):
         if progress is not None:
@@ -210,13 +211,28 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
         for index, record in snapshot.records.ascending():
             if record["state"] == PURGED or (state["kind"] == LINK and not is_live(record)):
                 continue
-            versions[f"{owner}/{state['name']}:v{index}"] = record
+            ref = f"{owner}/{state['name']}:v{index}"
+            versions[ref] = record
+            places[ref] = (chain, index)
     if not damaged:
         # What something points from was written again above; what is damaged still points from nowhere.
         backrefs.remove_damaged(context.root.path)
     _check_content(context, report, versions, quick=quick, everything=True)
+    report.problems = [problem for problem in report.problems if not _went_meanwhile(problem, places)]
     _check_foreign(context, report)
     return report
+
+
+def _went_meanwhile(problem: Problem, places: dict[str, tuple[Chain, int]]) -> bool:
+    """Tell whether a problem is about a version that `gc` purged, or that was unlinked, since its log was read."""
+    place = places.get(problem.ref or "")
+    if place is None or problem.kind not in ("missing", "corrupt"):
+        return False
+    snapshot = place[0].read()
+    record = snapshot.records.get(place[1])
+    if record is None:
+        return False
+    return record["state"] == PURGED or (snapshot.state["kind"] == LINK and not is_live(record))
 
 
 def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
@@ -346,13 +362,9 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
         return
     seq = document.get("seq", 0)
     if seq > snapshot.seq and not os.path.lexists(chain.commit_path(seq)):
-        problems.append(
-            Problem(
-                "history",
-                chain.commit_path(snapshot.seq + 1),
-                f"{chain.log} ends at {snapshot.seq}, but commit {seq} existed: {chain.commit_path(snapshot.seq + 1)} is missing",
-            )
-        )
+        path = chain.commit_path(snapshot.seq + 1)
+        words = f"{path} is missing: {chain.log} ends at {snapshot.seq}, but commit {seq} existed"
+        problems.append(Problem("history", path, words))
         return
     # Others may be writing: compare at the very commit that the head is about.
     at_head = snapshot if seq == snapshot.seq else chain.replay(seq)

@@ -108,6 +108,9 @@ def _rows_of(path: str, identity: bytes) -> tuple[list[Row], list[str]]:
     """Return the records of a pack sorted by offset, and what is wrong with its frame."""
     try:
         descriptor = packs.open_pack(path)
+    except FileNotFoundError:
+        # A sweep took it away since it was listed. Whatever is still needed of it is in another pack.
+        return [], []
     except OSError as error:
         return [], [f"cannot be opened: {(error.strerror or str(error)).lower()}"]
     try:
@@ -155,6 +158,8 @@ def _check_records(path: str, rows: list[Row]) -> list[Problem]:
     problems: list[Problem] = []
     try:
         descriptor = packs.open_pack(path)
+    except FileNotFoundError:
+        return []
     except OSError as error:
         return [("corrupt", path, None, f"pack {path} cannot be opened: {(error.strerror or str(error)).lower()}")]
     buffer = bytearray(1 << 20)
@@ -236,6 +241,8 @@ def _check_file(path: str, digest: bytes) -> list[Problem]:
             found, _ = blobs.hash_file(descriptor)
         finally:
             os.close(descriptor)
+    except FileNotFoundError:
+        return []
     except OSError as error:
         return [("corrupt", path, name, f"blob {path} cannot be read: {(error.strerror or str(error)).lower()}")]
     return [] if found == digest else [("corrupt", path, name, f"blob {name} is corrupt in {path}")]

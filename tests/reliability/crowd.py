@@ -46,6 +46,7 @@ def call(journal: Journal, number: str, argv: list[str], token: str | None, root
     event["returned"] = time.monotonic_ns()
     text = out.buffer.getvalue().decode()
     event["answer"] = json.loads(text) if event["code"] == 0 and text else {}
+    event["stdout"] = text if event["code"] else ""
     event["stderr"] = err.buffer.getvalue().decode()
     event["changed"] = bool(token) and event["code"] == 0 and event["answer"].get("created", True)
     journal.write(event)

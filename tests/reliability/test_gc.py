@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 COMMANDS = scaled(30, 1000)
 MIX = {"again": 8, "log": 1, "delete": 6, "undelete": 1, "gc": 3, "link": 1, "unlink": 1}
+# A verify that runs meanwhile must not call a busy root damaged.
+READING = {"verify": 2, "download": 2, "resolve": 1}
 
 
 def dangling(root: Path, base: Path, events: list[model.Event]) -> list[str]:
@@ -29,7 +31,7 @@ def run_all(
 ) -> tuple[Path, list[model.Event]]:
     root = tmp_path / "root"
     root.mkdir()
-    more = {"writers": 5, "readers": 2, "commands": commands, "mix": MIX, "seed": seed}
+    more = {"writers": 5, "readers": 2, "commands": commands, "mix": MIX, "reading": READING, "seed": seed}
     return root, crowds.run_crowd(root, tmp_path, broken, **more)
 
 
