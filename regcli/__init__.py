@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from regcli.api.active import finish, init, link_artifact, log, log_artifact, use_artifact
     from regcli.api.artifact import Artifact
     from regcli.api.collections import ArtifactCollection, ArtifactType
     from regcli.api.errors import (
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from regcli.api.media import Audio, Html, Image, Table, Video
     from regcli.api.public import Api
     from regcli.api.registries import Registry
-    from regcli.api.run import Run, finish, init, link_artifact, log, log_artifact, use_artifact
+    from regcli.api.run import Run
     from regcli.api.session import teardown
     from regcli.api.ttl import ArtifactTTL
     from regcli.errors import RegcliError
@@ -53,13 +54,13 @@ _PUBLIC = {
     "Table": "media",
     "Video": "media",
     "WaitTimeoutError": "errors",
-    "finish": "run",
-    "init": "run",
-    "link_artifact": "run",
-    "log": "run",
-    "log_artifact": "run",
+    "finish": "active",
+    "init": "active",
+    "link_artifact": "active",
+    "log": "active",
+    "log_artifact": "active",
     "teardown": "session",
-    "use_artifact": "run",
+    "use_artifact": "active",
 }
 
 __all__ = [

@@ -54,7 +54,7 @@ class Lifecycle(ArtifactBase):
         if active is not None:
             active.log_artifact(self)  # type: ignore[arg-type]
             return
-        from regcli.api.run import init
+        from regcli.api.active import init
 
         with init(project=project, job_type="auto") as run:
             run.log_artifact(self)  # type: ignore[arg-type]

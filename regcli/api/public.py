@@ -10,7 +10,8 @@ from regcli.api.collections import ArtifactCollection, ArtifactType, collection_
 from regcli.api.errors import documented, translated
 from regcli.api.filters import compile_filter, parse_order, sort_rows
 from regcli.api.pages import Pages
-from regcli.api.registries import Registries, Registry, _check_visibility
+from regcli.api.queries import Registries
+from regcli.api.registries import Registry, check_visibility
 from regcli.api.run_view import PublicRun
 from regcli.domain import runs
 from regcli.domain.collections import Collection, find_collection, list_collections
@@ -292,7 +293,7 @@ class Api:
 
         del organization
         parsed = RegistryName.parse(name)
-        _check_visibility(visibility)
+        check_visibility(visibility)
         context = self._context("create_registry")
         types = [TypeName.parse(kind) for kind in artifact_types or ()]
         try:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import threading
 import time
 
 from regcli.api import session
 from regcli.api.artifact import Artifact
-from regcli.api.errors import documented, translated
-from regcli.api.mappings import RunMapping, plain_mapping
+from regcli.api.errors import translated
+from regcli.api.mappings import RunMapping
 from regcli.domain import runs
 from regcli.domain.names import parse_aliases
 from regcli.domain.resolving import resolve
 from regcli.domain.run_history import RUNTIME, STEP, TIME, HistoryWriter
 from regcli.domain.values import numbers, to_json
-from regcli.errors import ConflictError, InvalidNameError, TypeMismatchError, UsageError
-from regcli.model import ArtifactName, ProjectRef, quote
+from regcli.errors import TypeMismatchError, UsageError
+from regcli.model import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -428,165 +426,3 @@ def _default_name(run_id: str, path: str) -> str:
     base = os.path.basename(path.rstrip("/")) or "files"
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "_" for c in base)
     return f"run-{run_id}-{plain}"[:128]
-
-
-_MODES = (None, "online", "offline", "shared", "run")
-_RESUME = {"must": True, "never": False}
-
-
-@translated
-def init(
-    entity: str | None = None,
-    project: str | None = None,
-    dir: StrPath | None = None,
-    id: str | None = None,
-    name: str | None = None,
-    notes: str | None = None,
-    tags: Sequence[str] | None = None,
-    config: Mapping[str, Any] | Any = None,
-    config_exclude_keys: Sequence[str] | None = None,
-    config_include_keys: Sequence[str] | None = None,
-    allow_val_change: bool | None = None,
-    group: str | None = None,
-    job_type: str | None = None,
-    mode: str | None = None,
-    reinit: bool | str | None = None,
-    resume: bool | str | None = None,
-    save_code: bool | None = None,
-    settings: Any = None,
-) -> Run:
-    """Begin a run and make it the active one; without a server, so every mode but `disabled` is the same.
-
-    Args:
-        entity: the team, by default the root's own.
-        project: by default `REGCLI_PROJECT`, or `default`.
-        dir: accepted for the original's scripts.
-        id: its unique name in the project; one that is there is gone on with.
-        name: how it is shown; also its `id` where that is free and no `id` is given.
-        notes: free text.
-        tags: words to find it by.
-        config: settings, a mapping or an `argparse.Namespace`.
-        config_exclude_keys: keys of `config` to leave out.
-        config_include_keys: the only keys of `config` to take.
-        allow_val_change: accepted for the original's scripts.
-        group: the experiment that it is a part of; also the `distributed_id` of its artifacts.
-        job_type: such as `train`.
-        mode: accepted for the original's scripts; `disabled` is an error.
-        reinit: `"finish_previous"` or True ends the active run first, `"create_new"` leaves it; by default the active run
-            is returned.
-        resume: `"must"`: the id must be there; `"never"`: it must not.
-        save_code: accepted for the original's scripts.
-        settings: accepted for the original's scripts.
-
-    Raises:
-        ValueError: a name breaks the rules, or the mode is not known. CommError: `resume` forbids it.
-        TypeError: `config` has a value without a form in JSON.
-    """
-    del dir, allow_val_change, save_code, settings
-    if mode not in _MODES:
-        raise UsageError(f"mode {quote(str(mode))} is not supported: runs are always recorded", hint="leave it out")
-    active = session.session().run
-    if active is not None and reinit != "create_new":
-        if reinit in (None, False, "default", "return_previous"):
-            return active
-        active.finish()
-    base = session.context_for("Run.init")
-    context = base.derive("Run.init", _project_path(base, entity, project))
-    context.make_root()
-    wanted = plain_mapping(config)
-    chosen = {
-        str(key): to_json(value, keep_special=True)
-        for key, value in wanted.items()
-        if key not in (config_exclude_keys or ()) and (config_include_keys is None or key in config_include_keys)
-    }
-    further = {"job_type": job_type, "config": chosen, "group": group, "tags": tags or (), "notes": notes, "title": name}
-    begun = _begin(context, id, name, resume, further)
-    run = Run(begun[0], begun[1], resumed=begun[2])
-    session.settle(context)
-    session.session().run = run
-    _finish_at_exit(run)
-    return run
-
-
-def _project_path(context: Context, entity: str | None, project: str | None) -> str:
-    current = context.project
-    return str(ProjectRef(entity or current.entity, project or current.project))
-
-
-def _begin(context: Context, given: str | None, name: str | None, resume: Any, further: dict[str, Any]) -> Any:
-    if given is not None:
-        return runs.begin_run(context, given, resume=_RESUME.get(str(resume)), **further)
-    if name is not None:
-        try:
-            return runs.begin_run(context, ArtifactName.parse(name), resume=False, **further)
-        except (ConflictError, InvalidNameError):
-            # The name is taken, or is one for people only: then it is only shown.
-            pass
-    while True:
-        try:
-            return runs.begin_run(context, _random_id(), resume=False, **further)
-        except ConflictError:
-            continue
-
-
-def _random_id() -> str:
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    return "".join(letters[byte % len(letters)] for byte in os.urandom(8))
-
-
-def _finish_at_exit(run: Run) -> None:
-    def finish() -> None:
-        failed = getattr(sys, "last_value", None) is not None
-        run.finish(1 if failed else 0)
-
-    atexit.register(finish)
-
-
-def active_run(what: str) -> Run:
-    """Return the active run.
-
-    Raises:
-        UsageError: there is none.
-    """
-    run = session.session().run
-    if run is None:
-        raise documented(UsageError(f"call init() before {what}()", hint="run = regcli.init(project=…)"))
-    return run
-
-
-def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
-    """Log metrics with the active run; see `Run.log`."""
-    active_run("log").log(data, step, commit)
-
-
-def log_artifact(
-    artifact_or_path: Artifact | StrPath,
-    name: str | None = None,
-    type: str | None = None,
-    aliases: Sequence[str] | None = None,
-    tags: Sequence[str] | None = None,
-) -> Artifact:
-    """Log an artifact with the active run; see `Run.log_artifact`."""
-    return active_run("log_artifact").log_artifact(artifact_or_path, name, type, aliases, tags)
-
-
-def link_artifact(artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
-    """Publish an artifact with the active run; see `Run.link_artifact`."""
-    return active_run("link_artifact").link_artifact(artifact, target_path, aliases)
-
-
-def use_artifact(
-    artifact_or_name: Artifact | str,
-    type: str | None = None,
-    aliases: Sequence[str] | None = None,
-    use_as: str | None = None,
-) -> Artifact:
-    """Use an artifact in the active run; see `Run.use_artifact`."""
-    return active_run("use_artifact").use_artifact(artifact_or_name, type, aliases, use_as)
-
-
-def finish(exit_code: int | None = None, quiet: bool | None = None) -> None:
-    """Finish the active run, if there is one."""
-    run = session.session().run
-    if run is not None:
-        run.finish(exit_code, quiet)

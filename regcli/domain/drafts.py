@@ -236,11 +236,6 @@ class Draft:
             request.sources = list(self._in_place.items())
             request.expected = {path: self.entries[path][1] for path in self._in_place}
 
-    def store_kept(self) -> None:
-        """Put into the store what is still in memory, so that another process can finish the draft."""
-        with self._lock:
-            self._flush()
-
     # What the methods above are made of
 
     def _put(self, entry: Entry, *, overwrite: bool) -> bool:
