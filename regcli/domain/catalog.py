@@ -292,8 +292,8 @@ def _build(root_id: str, collection: Collection, path: str) -> Entry:
         for name in names[1:]:
             columns[name].append(_cell(name, record, places))
         if not is_link:
-            text.extend(fold(tag) for tag in record["tags"])
-            if record["description"]:
+            text.extend(fold(tag) for tag in record.get("tags") or ())
+            if record.get("description"):
                 text.append(fold(record["description"]))
     loaded: dict[str, Any] = {**columns, "text": "\n".join(text)}
     header: dict[str, Any] = {
@@ -393,6 +393,8 @@ class Rows:
 
     def _own(self, name: str) -> list[Any]:
         column = self.entry.column(name)
+        if len(self._chosen) == len(column):
+            return list(reversed(column))
         return [column[place] for place in self._chosen]
 
     def _shared(self, name: str) -> list[Any]:
@@ -403,6 +405,11 @@ class Rows:
         for place in self.entry.places:
             source = self._catalog.source(place)
             columns.append((source.column(name), source.positions()) if source is not None and source.count else None)
+        if len(columns) == 1 and columns[0] is not None and columns[0][1] is None:
+            # The usual case: one source, all of whose versions are where their numbers say.
+            values, versions = columns[0][0], self._own("origin_version")
+            if not versions or max(versions) < len(values):
+                return [values[version] for version in versions]
         found = []
         for row, (origin, version) in enumerate(self._origins()):
             known = columns[origin]
