@@ -47,13 +47,10 @@ class Deleted:
         self.seq = version.collection.snapshot.seq
 
 
-def _require_selector(text: str) -> None:
+def _require_selector(text: str, further: str = "") -> None:
     head, tail = split_reference(text)
     if tail is None:
-        raise UsageError(
-            f"{quote(text)} names no version",
-            hint=f"write {head}:v0 for one version, or `regcli collection rm {head}` for all of them",
-        )
+        raise UsageError(f"{quote(text)} names no version", hint=f"write {quote(f'{head}:v0')} for one version{further}")
 
 
 def delete_version(
@@ -72,7 +69,7 @@ def delete_version(
         RefusedError: a link is named; aliases or links stand in the way. ProtectedError: a link of it holds a protected alias.
         RoleError: `force`, but the user may not withdraw one of the links; nothing was changed.
     """
-    _require_selector(text)
+    _require_selector(text, f", or use `regcli collection rm {quote(text)}` for all of them")
     ref = parse_reference(text, context.project)
     # Both exclusively: no link is made, and no alias set or protected, between looking and deleting.
     with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):

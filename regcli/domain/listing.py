@@ -9,7 +9,16 @@ from regcli.domain.documents import collection_document, registry_document, vers
 from regcli.domain.registries import Registry, find_registry, list_registries, visible
 from regcli.domain.resolving import Version
 from regcli.errors import InvalidReferenceError, NotFoundError, RegcliError
-from regcli.model import CollectionRef, EntityName, ProjectName, RegistryName, parse_collection, quote
+from regcli.model import (
+    ArtifactName,
+    CollectionRef,
+    EntityName,
+    ProjectName,
+    RegistryName,
+    parse_collection,
+    quote,
+    split_reference,
+)
 from regcli.store import files
 from regcli.store.layout import project_path
 
@@ -107,9 +116,15 @@ def find_place(context: Context, text: str) -> Place:
     """Return what a reference without selector names; a final slash says that it is a registry or project.
 
     Raises:
-        InvalidReferenceError: two things have that name; the message gives both spellings.
+        InvalidReferenceError: two things have that name; the message gives both spellings. Or it selects a version.
         NotFoundError: nothing has.
     """
+    head, selector = split_reference(text)
+    if selector is not None:
+        raise InvalidReferenceError(
+            f"{quote(text)} names a version, not a collection",
+            hint=f"`regcli show {text}` shows the version; write {quote(head)} for the collection",
+        )
     parts = text.rstrip("/").split("/")
     if text.endswith("/"):
         if len(parts) == 1:
@@ -147,7 +162,7 @@ def find_container(context: Context, text: str) -> Registry | Project:
 
 def _source(context: Context, name: str) -> Collection:
     current = context.project
-    return find_collection(context, CollectionRef(name, entity=current.entity, project=current.project))
+    return find_collection(context, CollectionRef(ArtifactName.parse(name), entity=current.entity, project=current.project))
 
 
 def _one(text: str, finders: Sequence[Callable[[], Place]]) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, find_collection, is_live
+from regcli.domain.collections import LINK, Collection, find_collection, is_live
 from regcli.errors import ConflictError, IntegrityError, NotFoundError
 from regcli.model import LATEST, Selector, VersionRef, fold, parse_reference, quote
 
@@ -114,7 +114,8 @@ def select(collection: Collection, selector: Selector, whole: str, *, deleted: b
     for _ in range(selector.back):
         index, record = _before(collection, index, whole)
     if record is None or not (is_live(record) or deleted):
-        state = "was deleted" if record is not None else "does not exist"
+        gone = "was unlinked" if collection.state["kind"] == LINK else "was deleted"
+        state = gone if record is not None else "does not exist"
         raise NotFoundError(f"version v{index} of {quote(collection.ref)} {state}", hint=_versions_hint(collection))
     if selector.kind != "digest" and selector.digest is not None and not record["digest"].startswith(selector.digest):
         raise ConflictError(

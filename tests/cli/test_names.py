@@ -173,3 +173,18 @@ def test_malformed_references_are_refused(invoke: Invoke, data: Path, reference:
     invoke("log", data, "-n", "a", "-t", "dataset").ok()
     for command in ("resolve", "show", "download", "files"):
         _refused(invoke(command, "--", reference), reference)
+
+
+@pytest.mark.parametrize("command", ["ls", "history", "du", "gc --dry-run", "export -o a.tar", "collection show", "lineage"])
+def test_an_empty_name_is_refused_wherever_a_place_may_be_named(invoke: Invoke, data: Path, command: str) -> None:
+    invoke("log", data, "-n", "a", "-t", "dataset").ok()
+    _refused(invoke(*command.split(), ""), "")
+
+
+def test_ls_of_a_version_says_what_to_write_instead(invoke: Invoke, data: Path) -> None:
+    invoke("log", data, "-n", "a", "-t", "dataset").ok()
+    invoke("link", "a", "model/a").ok()
+    for reference in ("a:v0", "model/a:v0", "local/default/a:latest"):
+        result = invoke("ls", reference)
+        assert result.code == 2
+        assert f"regcli show {reference}" in result.stderr

@@ -10,6 +10,7 @@ import pytest
 from regcli.domain.deletion import delete_version, undelete_version
 from regcli.domain.documents import version_document
 from regcli.domain.history import history
+from regcli.domain.linking import unlink
 from regcli.domain.members import set_member
 from regcli.domain.registries import create_registry
 from regcli.domain.resolving import resolve
@@ -204,3 +205,19 @@ def test_a_version_is_never_deleted_and_linked_at_once(world: World) -> None:
             assert answers.count("link done") == 2
             break
     assert verify_root(world.user()).ok
+
+
+def test_undelete_without_a_version_does_not_suggest_to_delete(world: World) -> None:
+    world.log()
+    with pytest.raises(UsageError) as caught:
+        undelete_version(world.user(), "zoo")
+    assert "zoo:v0" in (caught.value.hint or "")
+    assert "rm" not in (caught.value.hint or "")
+
+
+def test_a_link_that_was_withdrawn_is_called_so(world: World) -> None:
+    world.log()
+    world.link("zoo", "model/zoo")
+    unlink(world.user(), "model/zoo:v0")
+    with pytest.raises(NotFoundError, match="v0 of 'model/zoo' was unlinked"):
+        resolve(world.user(), "model/zoo:v0")
