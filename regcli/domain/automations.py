@@ -21,7 +21,7 @@ from regcli.store import files, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from regcli.domain.context import Context
@@ -144,6 +144,14 @@ def name_test(pattern: str) -> Callable[[str], bool]:
     return Pattern("".join(pieces) + "$").found_in
 
 
+def sound(kept: dict[str, Any]) -> Iterator[tuple[str, Definition]]:
+    """Yield the stored automations that can be used; one that was written by hand must not stop everybody's changes."""
+    for name, definition in kept.items():
+        texts = [definition.get(key) for key in ("id", "event", "scope", "action")] if isinstance(definition, dict) else [None]
+        if all(isinstance(text, str) for text in texts) and isinstance(definition.get("match"), (str, type(None))):
+            yield name, {"created_at": "", "created_by": "", "match": None, **definition}
+
+
 class Request:
     """What `automation add` was told.
 
@@ -233,10 +241,10 @@ def find_automation(context: Context, name: str) -> Automation:
 
 def list_automations(context: Context, scope: str | None = None) -> list[Automation]:
     """Return the automations that the user may see, sorted by name; only those of a place when one is given."""
-    found = [Automation(name, kept) for name, kept in root_settings(context).state["automations"].items()]
+    found = [Automation(name, kept) for name, kept in sound(root_settings(context).state["automations"])]
     for registry in list_registries(context):
         if visible(context, registry):
-            found.extend(Automation(name, kept, registry) for name, kept in registry.state["automations"].items())
+            found.extend(Automation(name, kept, registry) for name, kept in sound(registry.state["automations"]))
     found.extend(own_automations(context))
     if scope is not None:
         registry_of, wanted = _parse_scope(context, scope)
@@ -455,7 +463,7 @@ def read_own(context: Context) -> dict[str, Definition]:
 def own_automations(context: Context) -> list[Automation]:
     """Return the user's own automations of this root."""
     return [
-        Automation(name, kept, is_own=True) for name, kept in read_own(context).items() if kept.get("root") == context.root.id
+        Automation(name, kept, is_own=True) for name, kept in sound(read_own(context)) if kept.get("root") == context.root.id
     ]
 
 

@@ -6,12 +6,23 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from regcli.domain.context import Context
 
 # `REGCLI_AUTOMATIONS=manual` leaves delivery to `regcli automation deliver`.
 SWITCH = "REGCLI_AUTOMATIONS"
 MANUAL = "manual"
 LINGER = 10
+# A command may change something that starts it again: after so many rounds nothing is started any more.
+DEPTH = "REGCLI_AUTOMATION_DEPTH"
+DEEPEST = 5
+
+
+def chain_depth(environment: Mapping[str, str]) -> int:
+    """Return how many automations have led to this process, one after the other."""
+    text = environment.get(DEPTH, "0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else DEEPEST
 
 
 def start_delivery(context: Context) -> bool:
@@ -20,7 +31,7 @@ def start_delivery(context: Context) -> bool:
     It imports the program from where this process did, never from the current directory, and failing to start it is harmless:
     the notices stay in the outbox.
     """
-    if not context.announced or context.environment.get(SWITCH) == MANUAL:
+    if not context.announced or context.environment.get(SWITCH) == MANUAL or chain_depth(context.environment) >= DEEPEST:
         return False
     import subprocess
 

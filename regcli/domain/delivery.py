@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from regcli.domain import outbox
-from regcli.domain.automations import COMMAND, SLACK, Automation, find_automation, own_automations
+from regcli.domain.automations import COMMAND, SLACK, Automation, find_automation, own_automations, sound
+from regcli.domain.background import DEPTH, chain_depth
 from regcli.domain.events import METRIC
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
@@ -278,14 +279,14 @@ def _definition(context: Context, entry: dict[str, Any]) -> Automation | None:
     if store == "user":
         found = own_automations(context)
     elif store == ".":
-        found = [Automation(key, kept) for key, kept in root_settings(context).state["automations"].items()]
+        found = [Automation(key, kept) for key, kept in sound(root_settings(context).state["automations"])]
     else:
         parts = store.split("/")
         if len(parts) != 2 or parts[0] != "registries" or parts[1] in ("", ".", ".."):
             return None
         registry = open_registry_directory(context, parts[1])
         if registry.exists:
-            found = [Automation(key, kept, registry) for key, kept in registry.state["automations"].items()]
+            found = [Automation(key, kept, registry) for key, kept in sound(registry.state["automations"])]
     return next((item for item in found if item.name == name and item.definition["id"] == entry["definition"]), None)
 
 
@@ -352,7 +353,7 @@ def send(context: Context, automation: Automation, facts: Facts) -> Outcome:
     kept = automation.definition
     if kept["action"] == COMMAND:
         body = json.dumps(payloads.default_payload(facts), sort_keys=True).encode()
-        environment = {**context.environment, **_command_variables(facts)}
+        environment = {**context.environment, **_command_variables(context, facts)}
         return run_command(kept["command"], body, environment, context.trust.config_path or "/")
     try:
         url = _value(context, automation, kept["url"][4:]) if kept["url"].startswith("env:") else kept["url"]
@@ -378,9 +379,10 @@ def send(context: Context, automation: Automation, facts: Facts) -> Outcome:
     return post(url, body, headers)
 
 
-def _command_variables(facts: Facts) -> dict[str, str]:
+def _command_variables(context: Context, facts: Facts) -> dict[str, str]:
     names = ("event_id", "event", "ref", "collection", "version", "alias", "tag", "user", "digest")
-    return {f"REGCLI_{name.upper()}": str(facts[name]) for name in names if facts.get(name) is not None}
+    depth = {DEPTH: str(chain_depth(context.environment) + 1)}
+    return {**{f"REGCLI_{name.upper()}": str(facts[name]) for name in names if facts.get(name) is not None}, **depth}
 
 
 def _value(context: Context, automation: Automation, variable: str) -> str:

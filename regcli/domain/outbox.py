@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain.automations import Automation, name_test, own_automations
+from regcli.domain.automations import Automation, name_test, own_automations, sound
 from regcli.domain.events import METRIC, collection_events, settings_events, subject
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
@@ -97,14 +97,14 @@ def _candidates(context: Context, place: str, known: dict[str, list[Automation]]
     from regcli.domain.settings import root_settings
 
     if "." not in known:
-        everywhere = [Automation(name, kept) for name, kept in root_settings(context).state["automations"].items()]
+        everywhere = [Automation(name, kept) for name, kept in sound(root_settings(context).state["automations"])]
         known["."] = everywhere + own_automations(context)
     yield from known["."]
     parts = place.split("/")
     if parts[0] == "registries":
         if parts[1] not in known:
             registry = open_registry_directory(context, parts[1])
-            known[parts[1]] = [Automation(name, kept, registry) for name, kept in registry.state["automations"].items()]
+            known[parts[1]] = [Automation(name, kept, registry) for name, kept in sound(registry.state["automations"])]
         yield from known[parts[1]]
 
 

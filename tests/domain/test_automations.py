@@ -520,6 +520,38 @@ def test_a_silent_receiver_is_not_asked_for_every_notice(context: Context, recei
     assert (len(report.delivered), len(report.failed), len(report.waiting)) == (9, 5, 4)
 
 
+def test_a_malformed_definition_stops_nobodys_changes(context: Context) -> None:
+    from regcli.domain.registries import change_settings
+
+    add_automation(context, "good", request("alias-added", webhook="http://127.0.0.1:9/x"))
+    for number, after in enumerate(
+        [{}, {"id": 1}, {"id": "1", "event": "alias-added", "scope": "registry", "action": "x", "match": 3}]
+    ):
+        op = {"op": "automation", "name": f"bad{number}", "before": None, "after": after}
+        change_settings(context, find_registry(context, "model"), lambda _, op=op: [op])
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    assert announced(context) == [("good", "alias-added")]
+    assert [item.name for item in list_automations(context)] == ["good"]
+
+
+def test_a_command_that_starts_itself_comes_to_an_end(run: Callable[..., Result], root: Path, work: Path) -> None:
+    (work / "f").write_text("x")
+    run("log", "f", "-n", "zoo", "-t", "model").ok()
+    count = work / "count"
+    script = work / "again.sh"
+    script.write_text(
+        f"echo x >> {count}\n{sys.executable} -m regcli --root {root} alias add zoo:v0 round-$REGCLI_AUTOMATION_DEPTH\n"
+    )
+    run("automation", "add", "loop", "--on", "alias-added", "--command", f"sh {script}").ok()
+    run("alias", "add", "zoo:v0", "begin").ok()
+    deadline = time.monotonic() + 60
+    while not count.exists() or count.read_text().count("x") < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1.0)
+    assert count.read_text().count("x") == 5
+
+
 def test_a_malformed_notice_does_not_hold_up_the_others(context: Context, world: World, receiver: Receiver) -> None:
     from regcli.domain.registries import change_settings
 
