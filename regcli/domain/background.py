@@ -7,6 +7,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from subprocess import Popen
 
     from regcli.domain.context import Context
 
@@ -45,7 +46,26 @@ def start_delivery(context: Context) -> bool:
         )  # fmt: skip
     except (OSError, ValueError):
         return False
-    # Nobody will wait for it; told otherwise, the interpreter would warn about a child still running.
-    process.returncode = 0
+    _remember(process)
     context.announced.clear()
     return True
+
+
+_started: list[Popen[bytes]] = []
+
+
+def _remember(process: Popen[bytes]) -> None:
+    """Collect those that have ended, so that a program that lives on gathers no zombies, and forget the others at its end."""
+    if not _started:
+        import atexit
+
+        atexit.register(_forget)
+    _started[:] = [started for started in _started if started.poll() is None]
+    _started.append(process)
+
+
+def _forget() -> None:
+    """Let go of what still runs: nobody waits for it, and the interpreter would warn about it."""
+    for process in _started:
+        if process.poll() is None:
+            process.returncode = 0

@@ -1010,3 +1010,23 @@ def test_no_commit_is_without_its_notice_whoever_is_killed(context: Context, wor
     assert sorted(body["event_id"] for body in receiver.bodies()) == sorted(promised)
     aliases = {body["alias"] for body in receiver.bodies()}
     assert len(aliases) == len(promised)
+
+
+def test_the_library_tells_automations_too(run: Callable[..., Result], root: Path, work: Path, receiver: Receiver) -> None:
+    (work / "f").write_text("x")
+    run("log", "f", "-n", "zoo", "-t", "model").ok()
+    run("automation", "add", "a", "--on", "linked", "--match", "M", "--webhook", receiver.url).ok()
+    script = (
+        "import regcli as wandb\n"
+        "with wandb.init(project='zoo') as run:\n"
+        "    made = wandb.Artifact('m', type='model')\n"
+        "    made.add_file('f')\n"
+        "    run.link_artifact(made, 'wandb-registry-model/M')\n"
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(work), "REGCLI_ROOT": str(root)}
+    subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=work, env=environment, check=True)
+    deadline = time.monotonic() + 60
+    while not receiver.got:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert receiver.bodies()[0]["ref"] == "model/M:v0"
