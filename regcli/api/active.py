@@ -11,7 +11,7 @@ from regcli.api.errors import documented, translated
 from regcli.api.mappings import plain_mapping
 from regcli.api.run import Run
 from regcli.domain import runs
-from regcli.domain.values import to_json
+from regcli.domain.values import to_json, to_optional_text, to_text
 from regcli.errors import ConflictError, InvalidNameError, UsageError
 from regcli.model import ArtifactName, ProjectRef, quote
 
@@ -89,12 +89,15 @@ def init(
     context = base.derive("Run.init", _project_path(base, entity, project))
     context.make_root()
     wanted = plain_mapping(config)
-    chosen = {
-        str(key): to_json(value, keep_special=True)
+    kept = {
+        key: value
         for key, value in wanted.items()
         if key not in (config_exclude_keys or ()) and (config_include_keys is None or key in config_include_keys)
     }
-    further = {"job_type": job_type, "config": chosen, "group": group, "tags": tags or (), "notes": notes, "title": name}
+    chosen: dict[str, Any] = to_json(kept, keep_special=True)
+    texts = {"job_type": job_type, "group": group, "notes": notes, "title": name}
+    further: dict[str, Any] = {key: to_optional_text(value, f"the run's {key}") for key, value in texts.items()}
+    further.update(config=chosen, tags=[to_text(tag, "a tag") for tag in ([tags] if isinstance(tags, str) else tags or ())])
     begun = _begin(context, id, name, resume, further)
     run = Run(begun[0], begun[1], resumed=begun[2])
     session.settle(context)
@@ -105,11 +108,13 @@ def init(
 
 def _project_path(context: Context, entity: str | None, project: str | None) -> str:
     current = context.project
-    return str(ProjectRef(entity or current.entity, project or current.project))
+    owner = to_optional_text(entity, "the entity") or current.entity
+    return str(ProjectRef(owner, to_optional_text(project, "the project") or current.project))
 
 
 def _begin(context: Context, given: str | None, name: str | None, resume: Any, further: dict[str, Any]) -> Any:
     if given is not None:
+        to_text(given, "the run's id")
         return runs.begin_run(context, given, resume=_RESUME.get(str(resume)), **further)
     if name is not None:
         try:

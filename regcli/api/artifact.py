@@ -9,7 +9,7 @@ from regcli.api.lifecycle import Lifecycle
 from regcli.api.retrieval import Retrieval
 from regcli.domain.names import check_artifact_names, parse_tags
 from regcli.domain.resolving import source_of
-from regcli.domain.values import to_metadata
+from regcli.domain.values import to_metadata, to_optional_text
 from regcli.errors import RegcliError
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ class Artifact(Contents, Retrieval, Lifecycle):
         self._begin(digest_algorithm)
         self._incremental = incremental
         self._storage_region = storage_region
-        self._description = description
+        self._description = translated(to_optional_text)(description, "the description")
 
     # Names
 
@@ -232,7 +232,7 @@ class Artifact(Contents, Retrieval, Lifecycle):
     @description.setter
     def description(self, description: str | None) -> None:
         self._warn_of_source("description")
-        self._description = description
+        self._description = translated(to_optional_text)(description, "the description")
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from regcli.api.pages import Pages
 from regcli.domain import collections as store
 from regcli.domain.names import check_collection_name, parse_tags
 from regcli.domain.resolving import Version
+from regcli.domain.values import to_optional_text
 from regcli.errors import ConflictError, InvalidNameError
 from regcli.model import TypeName, fold
 
@@ -101,7 +102,7 @@ class ArtifactCollection:
 
     @description.setter
     def description(self, description: str | None) -> None:
-        self._description = description or ""
+        self._description = translated(to_optional_text)(description, "the description") or ""
 
     @property
     def tags(self) -> list[str]:

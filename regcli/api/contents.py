@@ -8,6 +8,7 @@ from regcli.api import session
 from regcli.api.base import ArtifactBase
 from regcli.api.errors import translated
 from regcli.api.manifest_entry import ArtifactManifestEntry
+from regcli.domain.values import to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Contents(ArtifactBase):
         draft = self._changeable("add_reference")
         from regcli.domain.references import collect_references
 
-        place = uri.ref_url() if isinstance(uri, ArtifactManifestEntry) else uri
+        place = uri.ref_url() if isinstance(uri, ArtifactManifestEntry) else to_text(uri, "a reference")
         context = self._context("add_reference")
         entries = collect_references(
             context, place, name=_text(name), checksum=checksum, max_objects=max_objects, algorithm=draft.algorithm

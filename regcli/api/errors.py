@@ -6,7 +6,7 @@ would report, so both `except ValueError` and `except regcli.errors.NotFoundErro
 
 from __future__ import annotations
 
-from regcli.domain.values import NotJsonError
+from regcli.domain.values import NotJsonError, NotTextError
 from regcli.errors import (
     ConflictError,
     IntegrityError,
@@ -81,7 +81,7 @@ class ArtifactFinalizedError(ArtifactStatusError):
 
 
 def _documented_class(error: RegcliError) -> type[Exception]:
-    if isinstance(error, NotJsonError):
+    if isinstance(error, (NotJsonError, NotTextError)):
         return TypeError
     if error.kind == "missing-reference":
         return FileNotFoundError

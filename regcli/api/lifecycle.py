@@ -10,7 +10,7 @@ from regcli.api.errors import translated
 from regcli.domain.drafts import Draft
 from regcli.domain.names import parse_aliases, parse_tags
 from regcli.domain.resolving import resolve, source_of
-from regcli.domain.values import to_metadata
+from regcli.domain.values import to_metadata, to_text
 from regcli.errors import UsageError
 from regcli.model import LATEST, TypeName, fold, version_index
 
@@ -64,6 +64,8 @@ class Lifecycle(ArtifactBase):
         from regcli.domain.saving import save_version
 
         version = self._logged("save")
+        for alias in self._aliases:
+            to_text(alias, "an alias")
         added = [a for a in self._aliases if fold(a) not in {fold(b) for b in self._saved_aliases}]
         kept = {fold(alias) for alias in self._aliases}
         removed = [a for a in self._saved_aliases if fold(a) not in kept and version_index(a) is None and fold(a) != LATEST]

@@ -41,7 +41,7 @@ class RunMapping:
         self._set({**plain_mapping(d), **values})
 
     def _set(self, values: Mapping[str, Any]) -> None:
-        after = {**self._values, **{str(key): to_json(value, keep_special=True) for key, value in values.items()}}
+        after = {**self._values, **to_json(dict(values), keep_special=True)}
         if after != self._values:
             self._changed(after)
             self._values.clear()

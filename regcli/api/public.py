@@ -16,10 +16,12 @@ from regcli.api.run_view import PublicRun
 from regcli.domain import runs
 from regcli.domain.collections import Collection, find_collection, list_collections
 from regcli.domain.listing import find_project
+from regcli.domain.names import parse_registry
 from regcli.domain.paths import canonical_path
 from regcli.domain.resolving import resolve
+from regcli.domain.values import to_optional_text, to_text
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError
-from regcli.model import ProjectRef, RegistryName, TypeName, fold, parse_collection, parse_project, quote, split_reference
+from regcli.model import ProjectRef, TypeName, fold, parse_collection, parse_project, quote, split_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -292,12 +294,18 @@ class Api:
         from regcli.domain.registries import create_registry
 
         del organization
-        parsed = RegistryName.parse(name)
+        parsed = parse_registry(name)
         check_visibility(visibility)
         context = self._context("create_registry")
         types = [TypeName.parse(kind) for kind in artifact_types or ()]
         try:
-            create_registry(context, parsed, description=description or "", types=types, visibility=visibility)
+            create_registry(
+                context,
+                parsed,
+                description=to_optional_text(description, "the description") or "",
+                types=types,
+                visibility=visibility,
+            )
         except ConflictError as error:
             raise documented(error, ValueError) from error
         session.settle(context)
@@ -313,7 +321,7 @@ class Api:
             CommError: there is none.
         """
         context = self._context("run")
-        parts = path.strip("/").split("/")
+        parts = to_text(path, "a run's path").strip("/").split("/")
         if len(parts) == 2:
             path = f"{context.project.entity}/{path}"
         return PublicRun(context, *runs.read_run(context, path))
@@ -360,6 +368,6 @@ def _visible_registry(context: Context, name: str) -> Any:
     from regcli.domain import roles
     from regcli.domain.registries import find_registry
 
-    registry = find_registry(context, RegistryName.parse(name))
+    registry = find_registry(context, parse_registry(name))
     roles.require(registry.state, context.user, "view")
     return registry

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regcli.api import session
 from regcli.api.errors import documented, translated
+from regcli.domain.names import parse_registry
 from regcli.domain.registries import Registry as StoredRegistry
 from regcli.domain.registries import find_registry
+from regcli.domain.values import to_optional_text
 from regcli.errors import ConflictError, NotFoundError, UsageError
 from regcli.model import RegistryName, TypeName
 
@@ -63,7 +65,7 @@ class Registry:
 
     @name.setter
     def name(self, name: str) -> None:
-        self._name = str(translated(RegistryName.parse)(name))
+        self._name = str(translated(parse_registry)(name))
 
     @property
     def full_name(self) -> str:
@@ -89,7 +91,7 @@ class Registry:
 
     @description.setter
     def description(self, description: str | None) -> None:
-        self._description = description or ""
+        self._description = translated(to_optional_text)(description, "the description") or ""
 
     @property
     def visibility(self) -> str:

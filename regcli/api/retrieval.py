@@ -10,7 +10,7 @@ from regcli.api.errors import documented, translated
 from regcli.api.manifest_entry import ArtifactManifest, ArtifactManifestEntry
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve, source_of
-from regcli.errors import RegcliError
+from regcli.errors import RegcliError, StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Retrieval(ArtifactBase):
         version = resolve(context, self._logged("download").ref, action="download", deleted=self._is_deleted)
         wanted = set(paths)
         entries = [entry for entry in read_manifest(context, version.record) if entry[0] in wanted]
-        os.makedirs(root, exist_ok=True)
+        _make_directory(root)
         download_version(context, version, entries, root, options)
         session.settle(context)
 
@@ -232,7 +232,7 @@ class Retrieval(ArtifactBase):
         version = self._logged("checkout")
         context = self._context("checkout")
         where = os.fspath(root) if root is not None else self._directory(source_of(context, version).collection.name, None)
-        os.makedirs(where, exist_ok=True)
+        _make_directory(where)
         checkout(context, version.ref, where, self._options(), force=force)
         session.settle(context)
         return where
@@ -284,6 +284,14 @@ class Retrieval(ArtifactBase):
             "sequenceName": source.collection.name,
             "usedAs": None,
         }
+
+
+def _make_directory(path: str) -> None:
+    # An artifact without files has a directory too.
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _problem(kind: str) -> str:

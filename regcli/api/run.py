@@ -13,7 +13,7 @@ from regcli.api.mappings import RunMapping
 from regcli.domain import runs
 from regcli.domain.names import parse_aliases
 from regcli.domain.resolving import resolve
-from regcli.domain.run_history import RUNTIME, STEP, TIME, HistoryWriter
+from regcli.domain.run_history import RUNTIME, STEP, TIME, HistoryWriter, check_row
 from regcli.domain.values import numbers, to_json
 from regcli.errors import TypeMismatchError, UsageError
 from regcli.model import quote
@@ -124,16 +124,18 @@ class Run:
         """
         if not hasattr(data, "items") or any(not isinstance(key, str) for key in data):
             raise TypeError("metrics must be a dictionary with strings as keys")
-        values = {key: to_json(value, keep_special=True) for key, value in data.items()}
+        values = to_json(data, keep_special=True)
         with self._lock:
             self._require_running("log")
             if step is not None:
-                if int(step) < self._next:
+                step = _checked_step(step)
+                if step < self._next:
                     session.warn(f"step {step} is below the current step {self._next}; its metrics are ignored")
                     return
-                if int(step) > self._next:
+                if step > self._next:
                     self._write_pending()
-                    self._next = int(step)
+                    self._next = step
+            check_row({**self._pending, **values})
             self._pending.update(values)
             if commit if commit is not None else step is None:
                 self._write_pending()
@@ -411,6 +413,16 @@ class Run:
     def __repr__(self) -> str:
         """Show where it is."""
         return f"<Run {self.path} ({self.state})>"
+
+
+def _checked_step(step: Any) -> int:
+    try:
+        number = int(step)
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if number < 0 or number > 1 << 53:
+        raise UsageError(f"a step must be a whole number from 0 on, not {step!r}")
+    return number
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_KEYS = 100
 MAX_DEPTH = 50
+# What the store reads back.
+DIGITS = 38
+MAX_INTEGER = 10**DIGITS
 MAX_BYTES = 1024 * 1024
 
 
@@ -52,6 +55,8 @@ def parse_metrics(pairs: Sequence[str]) -> dict[str, float | int]:
         key, text = parse_assignment(pair, "metric")
         try:
             value: float | int = int(text)
+            if not -MAX_INTEGER < value < MAX_INTEGER:
+                value = float(text)
         except ValueError:
             try:
                 value = float(text)
@@ -112,6 +117,8 @@ def _check_depth(value: Any, depth: int) -> None:
     elif isinstance(value, list):
         for item in value:
             _check_depth(item, depth + 1)
+    elif isinstance(value, int) and not -MAX_INTEGER < value < MAX_INTEGER:
+        raise UsageError(f"metadata has an integer of more than {DIGITS} digits", hint="write it as a string")
     elif isinstance(value, str) and not value.isascii():
         try:
             value.encode("utf-8")

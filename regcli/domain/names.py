@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from regcli.errors import InvalidNameError, UsageError
-from regcli.model import LATEST, Alias, ArtifactName, CollectionName, Tag, TypeName, fold, quote
+from regcli.domain.values import to_text
+from regcli.errors import InvalidNameError
+from regcli.model import LATEST, Alias, ArtifactName, CollectionName, RegistryName, Tag, TypeName, fold, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +18,10 @@ def check_artifact_names(name: str, type_name: str) -> tuple[str, str]:
     """Return name and type of a new artifact.
 
     Raises:
-        InvalidNameError: one breaks the rules, or both together are reserved. UsageError: one is no string.
+        InvalidNameError: one breaks the rules, or both together are reserved. NotTextError: one is no string.
     """
-    for what, value in (("name", name), ("type", type_name)):
-        if not isinstance(value, str):
-            raise UsageError(f"the artifact's {what} must be a string, not {type(value).__name__}")
+    to_text(name, "the artifact's name")
+    to_text(type_name, "the artifact's type")
     parsed = ArtifactName.parse(name), TypeName.parse(type_name)
     for reserved, start in _RESERVED:
         if type_name == reserved and name.startswith(start):
@@ -36,11 +36,19 @@ def check_collection_name(name: str, *, in_registry: bool) -> str:
     """Return a collection's new name, by the rules of where it lies.
 
     Raises:
-        InvalidNameError: it breaks them. UsageError: it is no string.
+        InvalidNameError: it breaks them. NotTextError: it is no string.
     """
-    if not isinstance(name, str):
-        raise UsageError(f"a collection's name must be a string, not {type(name).__name__}")
+    to_text(name, "a collection's name")
     return str(CollectionName.parse(name) if in_registry else ArtifactName.parse(name))
+
+
+def parse_registry(name: str) -> RegistryName:
+    """Return a registry's name, given with its prefix or without.
+
+    Raises:
+        InvalidNameError: it breaks the rules. NotTextError: it is no string.
+    """
+    return RegistryName.parse(to_text(name, "a registry's name"))
 
 
 def parse_tags(tags: Iterable[str] | str | None) -> list[Tag]:
@@ -53,6 +61,7 @@ def parse_tags(tags: Iterable[str] | str | None) -> list[Tag]:
         tags = [tags]
     kept: dict[str, Tag] = {}
     for text in tags or ():
+        to_text(text, "a tag")
         try:
             tag = Tag.parse(text)
         except InvalidNameError as error:
@@ -75,7 +84,7 @@ def parse_aliases(aliases: Iterable[str] | str | None) -> list[Alias]:
         aliases = [aliases]
     kept: dict[str, Alias] = {}
     for text in aliases or ():
-        if fold(text) != LATEST:
+        if fold(to_text(text, "an alias")) != LATEST:
             alias = Alias.parse(text)
             kept.setdefault(fold(alias), alias)
     return list(kept.values())

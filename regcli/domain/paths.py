@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from regcli.domain.listing import find_project
 from regcli.domain.registries import find_registry
+from regcli.domain.values import to_text
 from regcli.errors import InvalidNameError, InvalidReferenceError, NotFoundError, RenamedError
 from regcli.model import REGISTRY_PREFIX, RegistryName, quote, split_reference
 
@@ -25,9 +26,7 @@ def canonical_path(context: Context, text: str) -> str:
     Raises:
         InvalidReferenceError: it has more than three parts. NotFoundError: two parts name neither a registry nor a project.
     """
-    if not isinstance(text, str):
-        raise InvalidReferenceError(f"a path must be a string, not {type(text).__name__}")
-    head, tail = split_reference(text)
+    head, tail = split_reference(to_text(text, "a path"))
     selector = text[len(head) :] if tail is not None else ""
     parts = head.split("/")
     if len(parts) > 3:

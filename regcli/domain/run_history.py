@@ -26,12 +26,29 @@ TIME = "_timestamp"
 RUNTIME = "_runtime"
 _FLUSH_SECONDS = 5.0
 MAX_LINE = 1 << 20
-_PENDING = 64 * 1024
+# For step and times, which every row has.
+_MARGIN = 1024
+_FEW = 1000
 
 
 def history_path(run_base: str) -> str:
     """Return the file of a run's metrics."""
     return f"{run_base}/metrics.jsonl"
+
+
+def check_row(values: Row) -> None:
+    """Refuse metrics that no row can hold, before any of them is taken.
+
+    Raises:
+        UsageError: they take more than a megabyte.
+    """
+    if len(values) < _FEW and all(isinstance(value, (int, float)) for value in values.values()):
+        return
+    size = len(jsontext.dumps(values))
+    if size > MAX_LINE - _MARGIN:
+        raise UsageError(
+            f"the metrics of one step take {size} bytes, more than {MAX_LINE - _MARGIN}", hint="log them as a file"
+        )
 
 
 class HistoryWriter:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from regcli.domain.metadata import DIGITS, MAX_INTEGER
 from regcli.errors import UsageError
 
 TYPE_CHECKING = False
@@ -21,6 +22,43 @@ class NotJsonError(UsageError, TypeError):
     """A value has no form in JSON."""
 
     kind = "not-json"
+
+
+class NotTextError(UsageError, TypeError):
+    """Something that must be a string is none."""
+
+    kind = "not-text"
+
+
+MAX_TEXT = 1 << 20
+
+
+def to_text(value: Any, what: str) -> str:
+    """Return a value that must be a string, as it may be stored.
+
+    Raises:
+        NotTextError: it is none. UsageError: it is not valid Unicode, or over a million characters.
+    """
+    if not isinstance(value, str):
+        raise NotTextError(f"{what} must be a string, not {type(value).__name__}")
+    if len(value) > MAX_TEXT:
+        raise UsageError(f"{what} has {len(value)} characters, more than {MAX_TEXT}", hint="log it as a file instead")
+    return _unicode(value, what)
+
+
+def to_optional_text(value: Any, what: str) -> str | None:
+    """Return the same of a value that may be None."""
+    return None if value is None else to_text(value, what)
+
+
+def _unicode(value: str, what: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(f"{what} has text that is not valid Unicode") from None
+    # Of a subclass only the text is kept.
+    return str(value)
 
 
 def to_metadata(value: Any) -> dict[str, Any]:
@@ -52,7 +90,7 @@ def to_metadata(value: Any) -> dict[str, Any]:
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return str(key)
+        return _unicode(key, "a key")
     if isinstance(key, bool) or key is None or not isinstance(key, (int, float)):
         raise NotJsonError(f"a key must be a string, not {type(key).__name__}")
     return str(key)
@@ -71,8 +109,10 @@ def to_json(value: Any, *, keep_special: bool = False, depth: int = 0) -> Any:
         NotJsonError: it has no form in JSON. UsageError: an infinite number, or nested too deep.
     """
     if value is None or isinstance(value, (bool, str)):
-        return str(value) if isinstance(value, str) else value
+        return _unicode(value, "a value") if isinstance(value, str) else value
     if isinstance(value, int):
+        if not -MAX_INTEGER < value < MAX_INTEGER:
+            raise UsageError(f"an integer has more than {DIGITS} digits", hint="write it as a string")
         return int(value)
     if isinstance(value, float):
         return _number(float(value), keep_special=keep_special)

@@ -42,7 +42,7 @@ def test_an_artifact_by_every_spelling(logged: Logged) -> None:
     [
         ("nope", CommError), ("data:nope", CommError), ("data:v7", CommError), ("nope/data", CommError),
         ("wandb-registry-nope/x", CommError), ("a/b/c/d:v0", ValueError), ("data:", ValueError), ("", ValueError),
-        ("da ta", ValueError), (5, ValueError),
+        ("da ta", ValueError), (5, TypeError),
     ],
     ids=str,
 )  # fmt: skip
