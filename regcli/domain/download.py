@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from regcli.domain.apart import require_apart
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import Version, resolve
 from regcli.errors import NotFoundError, RefusedError, UsageError
@@ -206,6 +207,7 @@ def download_version(
     context: Context, version: Version, entries: Sequence[Entry], directory: str, options: DownloadOptions
 ) -> Downloaded:
     """Write these entries of a version, which was resolved already, into a directory. Raises as `download` does."""
+    require_apart(context.root.path, directory, (entry[0] for entry in entries))
     done = Downloaded(version, os.path.abspath(directory))
     _place(context, entries, done, options)
     done.names = [entry[0] for entry in entries]
@@ -216,12 +218,13 @@ def checkout(context: Context, text: str, directory: str, options: DownloadOptio
     """Make a directory exactly the version: what is not in it is removed, provided that the store knows its content.
 
     Raises:
-        RefusedError: files whose content is stored nowhere would be lost; nothing was changed.
+        RefusedError: files whose content is stored nowhere would be lost, or one would lie in the root; nothing was changed.
     """
     version = resolve(context, text, action="download")
     entries = read_manifest(context, version.record)
+    require_apart(context.root.path, directory, (entry[0] for entry in entries))
     path = os.path.abspath(directory)
-    if path in (os.path.abspath(os.sep), context.root.path):
+    if path == os.path.abspath(os.sep):
         raise UsageError(f"{path} cannot become a version; check out somewhere else")
 
     def approve(changes: list[tuple[str, str, bool]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from regcli.domain import runs
 from regcli.domain.aliasing import alias_operations, moved_from
+from regcli.domain.apart import require_outside
 from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate, require_free
 from regcli.domain.resolving import Version, resolve, source_of
 from regcli.errors import ConflictError, NotFoundError, RegcliError, SourceChangedError, TypeMismatchError, UsageError
@@ -192,6 +193,9 @@ def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple
     """Store the files (or only hash them, without a batch); returns the version's entries, sorted by path."""
     from regcli.store.ingest import ingest
 
+    for source in request.sources:
+        if not isinstance(source, tuple):
+            require_outside(context.root_path, source.path)
     taken = ingest(
         batch,
         request.sources,

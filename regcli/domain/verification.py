@@ -10,6 +10,7 @@ from regcli.domain.resolving import resolve
 from regcli.errors import NotFoundError, RegcliError
 from regcli.store import backrefs, files, jsontext
 from regcli.store.chain import GENESIS, Chain
+from regcli.store.layout import is_part_of_root
 from regcli.store.manifest import REFERENCE
 from regcli.store.trust import sha256_hex
 
@@ -405,12 +406,8 @@ def _check_markers(context: Context, report: Report, snapshot: Any, chain: Chain
 
 
 def _check_foreign(context: Context, report: Report) -> None:
-    expected = {
-        "regcli.toml", "head.json", "pages", "settings", "registries", "projects", "blobs", "packs", "backrefs", "staging",
-        "trash", "locks", "cache", "outbox",
-    }  # fmt: skip
     for name in sorted(files.scan_names(context.root.path)):
-        if name not in expected and not name.startswith((".", "heads-")):
+        if not is_part_of_root(name) and not name.startswith("."):
             report.problems.append(
                 Problem("extra", f"{context.root.path}/{name}", f"{name} in the root was not written by regcli")
             )

@@ -14,6 +14,12 @@ _DEVICES = frozenset(
 )
 _LONGEST = 120
 _KEPT = 64
+_PARTS = frozenset(
+    [
+        "regcli.toml", "head.json", "pages", "settings", "registries", "projects", "blobs", "packs", "backrefs", "staging",
+        "trash", "locks", "cache", "outbox",
+    ]
+)  # fmt: skip
 
 
 def encode_name(name: str) -> str:
@@ -36,6 +42,11 @@ def encode_name(name: str) -> str:
 
         encoded = f"{encoded[:_KEPT]}%~{xxhash.xxh3_128_hexdigest(folded)}"
     return encoded
+
+
+def is_part_of_root(name: str) -> bool:
+    """Tell whether a file or directory of this name, directly in a root, is one that the store makes."""
+    return name in _PARTS or name.startswith("heads-")
 
 
 def registry_path(root: str, registry: str) -> str:
