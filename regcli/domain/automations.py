@@ -12,7 +12,7 @@ import os
 
 from regcli.domain import roles
 from regcli.domain.collections import Collection, open_place
-from regcli.domain.events import EVENTS, METRIC
+from regcli.domain.events import EVENTS, METRIC, is_collection
 from regcli.domain.registries import Registry, change_settings, find_registry, list_registries, visible
 from regcli.domain.settings import root_chain, root_settings
 from regcli.errors import ConflictError, NotFoundError, RegcliError, RoleError, UsageError
@@ -107,7 +107,7 @@ def _shown_scope(context: Context, automation: Automation) -> str:
             from regcli.domain.registries import open_registry_directory
 
             return f"{open_registry_directory(context, parts[1]).name}/"
-        if "collections" in parts:
+        if is_collection(scope):
             return open_place(context, scope).ref
     except (RegcliError, TypeError):
         return scope

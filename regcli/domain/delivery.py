@@ -11,7 +11,7 @@ import os
 from regcli.domain import outbox
 from regcli.domain.automations import COMMAND, SLACK, Automation, find_automation, own_automations, sound
 from regcli.domain.background import DEPTH, chain_depth
-from regcli.domain.events import METRIC
+from regcli.domain.events import METRIC, is_collection
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
 
@@ -319,7 +319,7 @@ def _thing(context: Context, event: dict[str, Any]) -> Facts:
     version = event.get("version")
     nothing: Facts = {"registry": None, "entity": context.root.entity, "project": None}
     try:
-        if "collections" not in place.split("/"):
+        if not is_collection(place):
             name = open_registry_directory(context, place.split("/")[1]).name
             return {**nothing, "ref": name, "registry": name}
         collection = open_place(context, place)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from regcli.domain.automations import Automation, name_test, own_automations, sound
-from regcli.domain.events import METRIC, collection_events, settings_events, subject
+from regcli.domain.events import METRIC, collection_events, is_collection, settings_events, subject
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
 
@@ -79,7 +79,7 @@ def _matches(
     context: Context, place: str, chain: Chain, snapshot: Snapshot, ops: Sequence[Operation]
 ) -> Iterator[tuple[Automation, Event]]:
     parts = place.split("/")
-    if "collections" in parts:
+    if is_collection(place):
         events = list(collection_events(context, place, snapshot, ops))
     elif chain.log.endswith("/settings") and parts[0] == "registries":
         events = list(settings_events(place, ops))

@@ -216,6 +216,20 @@ def test_scopes(context: Context, world: World) -> None:
     assert told("fresh:v0", "a") == {"everywhere", "project"}
 
 
+def test_a_registry_may_be_named_collections(context: Context, receiver: Receiver) -> None:
+    create_registry(context, RegistryName.parse("collections"))
+    for event in ("protection-changed", "linked"):
+        add_automation(context, event, request(event, "collections/", webhook=receiver.url))
+    protect(context, find_registry(context, "collections"), [Alias.parse("gold")])
+    link_version(context, "zoo:v0", "collections/collections")
+    deliver(context)
+    assert [(body["event"], body["ref"]) for body in receiver.bodies()] == [
+        ("protection-changed", "collections"),
+        ("linked", "collections/collections:v0"),
+    ]
+    assert {item.document(context)["scope"] for item in list_automations(context)} == {"collections/"}
+
+
 def test_a_tag_on_a_version_is_told_where_it_is_linked(context: Context) -> None:
     add_automation(context, "registry", request("tag-added", "model/", webhook="http://127.0.0.1:9/x"))
     add_automation(context, "root", request("tag-added", webhook="http://127.0.0.1:9/x"))
