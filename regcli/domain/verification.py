@@ -369,6 +369,11 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
         return
     # Others may be writing: compare at the very commit that the head is about.
     at_head = snapshot if seq == snapshot.seq else chain.replay(seq)
+    if document.get("chain") != at_head.chain and seq == snapshot.seq:
+        # The seal proves the head, and no later commit proves the last one. The head is kept: it is the only witness.
+        path = chain.commit_path(seq)
+        problems.append(Problem("history", path, f"{path} was altered: it is not the commit that {chain.base} was read from"))
+        return
     if document.get("chain") != at_head.chain or document.get("state") != at_head.state:
         path = f"{chain.derived}/head.json"
         problems.append(Problem("index", path, f"{path} does not say what the log says"))

@@ -261,7 +261,7 @@ class Chain:
             raise IntegrityError(f"{path} is corrupt: not a commit", hint="run `regcli verify` to see all damage")
         if commit.get("prev") != prev:
             raise IntegrityError(
-                f"{path} does not follow the commit before it: the history was altered",
+                f"{path} does not follow {self.commit_path(seq - 1)}: one of the two was altered",
                 hint="run `regcli verify` to see all damage",
             )
         return commit

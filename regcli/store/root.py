@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MARKER = "regcli.toml"
+_SEAL = b'checksum = "'
 _NOTE = "# A regcli root. This file is written once; settings are changed with `regcli`, not here.\n"
 
 
@@ -88,9 +89,34 @@ class Root:
         return f"{directory}/{name}.lock"
 
 
+def _seal_of(body: bytes) -> bytes:
+    import xxhash
+
+    return b'%s"\n' % xxhash.xxh3_128_hexdigest(body).encode()
+
+
+def seal_marker(text: str) -> bytes:
+    """Return the content of `regcli.toml`: its lines, and one with their checksum."""
+    body = text.encode()
+    return body + _SEAL + _seal_of(body)
+
+
+def _is_inhabited(path: str) -> bool:
+    """Tell whether logs lie in a directory: that of a root whose marker was lost."""
+    for name in files.scan_names(f"{path}/registries"):
+        if os.path.isdir(f"{path}/registries/{name}/settings") or os.path.isdir(f"{path}/registries/{name}/collections"):
+            return True
+    for entity in files.scan_names(f"{path}/projects"):
+        for project in files.scan_names(f"{path}/projects/{entity}"):
+            if any(os.path.isdir(f"{path}/projects/{entity}/{project}/{kind}") for kind in ("collections", "runs")):
+                return True
+    return False
+
+
 def _parse_marker(data: bytes, path: str) -> dict[str, str]:
     """Parse `key = value` lines: all that regcli itself writes, without the cost of a TOML parser."""
     values: dict[str, str] = {}
+    body, _, seal = data.rpartition(_SEAL)
     try:
         for line in data.decode("utf-8").splitlines():
             if not line or line.startswith("#"):
@@ -105,6 +131,8 @@ def _parse_marker(data: bytes, path: str) -> dict[str, str]:
         missing = {"id", "owner", "created_at", "entity", "personal"} - values.keys()
         if form != FORMAT or missing or len(values["id"]) != 32:
             raise ValueError("a required line is missing or malformed")
+        if seal != _seal_of(body):
+            raise ValueError("it was changed")
     except (ValueError, KeyError) as error:
         raise IntegrityError(f"{path} is corrupt: {error}", hint="restore the file from a copy of the root") from None
     return values
@@ -115,12 +143,15 @@ def open_root(path: str) -> Root:
 
     Raises:
         NotFoundError: the directory is no root.
-        IntegrityError: `regcli.toml` is corrupt or of a newer format.
+        IntegrityError: `regcli.toml` is corrupt, of a newer format, or was lost.
     """
     marker = f"{path}/{MARKER}"
     try:
         data = files.read_document(marker, 65536)
     except (FileNotFoundError, NotADirectoryError):
+        if _is_inhabited(path):
+            # A new root made here would own none of the logs that are there.
+            raise IntegrityError(f"{marker} is missing", hint="restore the file from a copy of the root") from None
         raise NotFoundError(
             f"there is no registry root at {path}", hint="the first `regcli log` makes one, or run `regcli init`"
         ) from None
@@ -151,6 +182,6 @@ def create_root(path: str, *, owner: str, created_at: str, entity: str, personal
         raise StorageError(f"cannot make a root at {path}: a part of the path is not a directory") from error
     except OSError as error:
         raise files.explain(error, f"cannot make a root at {path}") from error
-    made = files.create_exclusive(f"{path}/{MARKER}", text.encode(), mode=0o444)
+    made = files.create_exclusive(f"{path}/{MARKER}", seal_marker(text), mode=0o444)
     keep_reserve(path)
     return open_root(path), made

@@ -116,7 +116,10 @@ def neighbour(path: Path) -> Path | None:
     far.sort(key=lambda other: (other.name != path.name, str(other)))
     candidates = sorted(same) + far if len(path.parent.name) == 2 else far
     data = path.read_bytes()
-    return next((other for other in candidates if other.read_bytes() != data), None)
+    kind = is_truth(path.relative_to(top))
+    return next(
+        (other for other in candidates if other.read_bytes() != data and is_truth(other.relative_to(top)) == kind), None
+    )
 
 
 def swap_with_neighbour(path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regcli.store.root import seal_marker
 from tests.security.conftest import ALICE, EVIL, GOOD, make_key
 from tests.security.forgery import append, forget_head, read_log, rewrite, seal_head, swap_bytes, write_log
 
@@ -381,7 +382,7 @@ def test_a_signature_of_another_collection_alias_or_root_is_refused(place: Place
     other_id = "f" * 32
     old_id = read_log(place.log)[0]["root"]
     marker.chmod(0o644)
-    marker.write_text(marker.read_text().replace(old_id, other_id))
+    marker.write_bytes(seal_marker(marker.read_text().partition("checksum")[0].replace(old_id, other_id)))
     for log in (place.log, place.settings, *place.root.glob("projects/*/*/collections/*/log")):
         write_log(log, [{**commit, "root": other_id} for commit in read_log(log)])
     done = regcli("resolve", REF)
