@@ -285,7 +285,8 @@ def _stage(context: Context, base: str, pin: Pin) -> Staged:
     entries = read_manifest(context, version.record)
     directory = _target(context, base, pin)
     for entry in entries:
-        if ".git" in entry[0].casefold() or "git~1" in entry[0].casefold() or ".regcli" in entry[0].casefold():
+        # Beyond ASCII are characters that some file systems do not see.
+        if not entry[0].isascii() or any(name in entry[0].casefold() for name in (".git", "git~1", ".regcli")):
             _refuse_guarded(pin, entry[0])
     return Staged(pin, version, entries, directory)
 

@@ -24,7 +24,8 @@ def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
     """
     address = record["manifest"]
     if not isinstance(address, str) or not is_digest(address):
-        raise IntegrityError(f"a version's record is corrupt: {quote(str(address)[:40])} is no manifest", hint="run `regcli verify`")
+        shown = quote(str(address)[:40])
+        raise IntegrityError(f"a version's record is corrupt: {shown} is no manifest", hint="run `regcli verify`")
     data = context.root.content.read(address)
     if sha256_hex(data) != record["manifest_sha256"]:
         raise IntegrityError(

@@ -1,0 +1,188 @@
+"""Documents that mean to exhaust memory, the stack or patience: refused at once, in words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import Result
+
+    Run = Callable[..., Result]
+
+JSON = {
+    "empty": b"",
+    "a NUL": b"\0",
+    "one brace": b"{",
+    "a list": b"[]",
+    "null": b"null",
+    "100,000 lists": b"[" * 100_000,
+    "100,000 closed lists": b"[" * 100_000 + b"]" * 100_000,
+    "100,000 objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "a 10 MB number": b'{"seq":' + b"9" * 10_000_000 + b"}",
+    "a 10 MB exponent": b'{"seq":1e' + b"9" * 10_000_000 + b"}",
+    "infinity": b'{"format":1e999}',
+    "NaN": b'{"format":NaN,"seq":-Infinity}',
+    "one key twice": b'{"format":1,"format":1}',
+    "a lone surrogate": b'{"format":"\\ud800"}',
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "UTF-16": "{}".encode("utf-16"),
+    "bad UTF-8": b'{"a":"\xff\xfe"}',
+    "overlong UTF-8": b'{"a":"\xc0\xaf"}',
+    "a 15 MB string": b'{"a":"' + b"x" * 15_000_000 + b'"}',
+    "millions of objects": b"[" + b"{}," * 3_000_000 + b"{}]",
+    "millions of keys": b"{" + b",".join(b'"%d":0' % number for number in range(500_000)) + b"}",
+    "escapes": b'{"a":"' + b"\\u0000" * 1_000_000 + b'"}',
+    "text after it": b"{} {}",
+}
+TOML = {
+    "100,000 lists": b"format = 1\na = " + b"[" * 100_000,
+    "100,000 tables": b"format = 1\n" + b"a." * 20_000 + b"a = 1\n",
+    "a header of 20,000 parts": b"format = 1\n[" + b"a." * 20_000 + b"a]\n",
+    "a 10 MB number": b"format = 1\na = " + b"9" * 10_000_000 + b"\n",
+    "a 10 MB hexadecimal number": b"format = 1\na = 0x" + b"f" * 10_000_000 + b"\n",
+    "a number as format": b"format = 99999999999999999999999999\n",
+    "infinity": b"format = inf\n",
+    "one key twice": b"format = 1\nformat = 1\n",
+    "bad UTF-8": b"format = 1\na = '\xff'\n",
+    "NUL": b"format = 1\na = '\0'\n",
+    "a byte order mark": b"\xef\xbb\xbfformat = 1\n",
+    "a date of no calendar": b"format = 1\na = 9999-99-99\n",
+}
+
+
+@pytest.fixture
+def log(invoke: Run, root: Path, zoo: Path) -> Path:
+    """The log of a collection with one version."""
+    invoke("log", zoo, "-n", "zoo", "-t", "dataset").ok()
+    return root / "projects/local/default/collections/zoo/log"
+
+
+def put(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_a_commit(invoke: Run, log: Path, name: str) -> None:
+    put(log / "0000000002.json", JSON[name])
+    for command in (("resolve", "zoo"), ("alias", "add", "zoo:v0", "x"), ("history", "zoo")):
+        done = invoke(*command)
+        assert done.code == 6, (command, done.stderr[:300])
+        assert len(done.stderr) < 1000
+    assert invoke("verify").code == 1
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_a_head_is_only_derived(invoke: Run, log: Path, name: str) -> None:
+    import xxhash
+
+    body = JSON[name]
+    for data in (body, b'{"checksum":"%s",%s' % (xxhash.xxh3_128_hexdigest(body[1:]).encode(), body[1:])):
+        put(log.parent / "head.json", data)
+        assert invoke("resolve", "zoo").ok().lines == ["local/default/zoo:v0"]
+
+
+@pytest.mark.parametrize("name", ["100,000 lists", "a 10 MB number", "bad UTF-8", "a NUL", "empty", "UTF-16"])
+@pytest.mark.parametrize("place", ["settings", "registries/model/settings"])
+def test_settings(invoke: Run, log: Path, root: Path, place: str, name: str) -> None:
+    (root / place).mkdir(exist_ok=True, parents=True)
+    put(root / place / "0000000001.json", JSON[name])
+    done = invoke("link", "zoo", "model/zoo")
+    assert done.code == 6, done
+    assert invoke("verify").code == 1
+
+
+@pytest.mark.parametrize("size", [1 << 30, 1 << 40])
+def test_a_huge_file_is_not_read(invoke: Run, log: Path, root: Path, size: int) -> None:
+    """Sparse files of a gigabyte and more: their size alone is enough."""
+    for path, code in ((log / "0000000002.json", 6), (log.parent / "head.json", 0), (root / "regcli.toml", 6)):
+        before = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        with path.open("wb") as stream:
+            stream.truncate(size)
+        assert invoke("resolve", "zoo").code == code
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", TOML)
+def test_a_lock(invoke: Run, log: Path, work: Path, name: str) -> None:
+    (work / "regcli.lock").write_bytes(TOML[name])
+    done = invoke("sync")
+    assert done.code in (2, 6) or (done.code == 0 and name == "100,000 tables"), done.stderr[:300]
+    assert len(done.stderr) < 1000
+    assert [path.name for path in work.iterdir() if path.name != "zoo.csv"] == ["regcli.lock"]
+
+
+@pytest.mark.parametrize("name", TOML)
+def test_settings_by_hand(invoke: Run, log: Path, work: Path, name: str) -> None:
+    (work / "registry.toml").write_bytes(TOML[name])
+    done = invoke("registry", "apply", "registry.toml")
+    assert done.code == 2, done.stderr[:300]
+    assert len(done.stderr) < 1000
+
+
+@pytest.mark.parametrize("name", TOML)
+def test_settings_of_the_project(invoke: Run, log: Path, work: Path, name: str) -> None:
+    (work / ".regcli.toml").write_bytes(TOML[name])
+    done = invoke("resolve", "zoo")
+    assert done.code in (2, 6), done.stderr[:300]
+    assert len(done.stderr) < 1000
+
+
+@pytest.mark.parametrize("name", ["100,000 lists", "a 10 MB number", "NaN", "infinity", "bad UTF-8", "UTF-16", "100,000 objects"])
+def test_metadata(invoke: Run, log: Path, work: Path, name: str) -> None:
+    (work / "meta.json").write_bytes(JSON[name])
+    done = invoke("log", "zoo.csv", "-n", "zoo", "--new-version", "--meta-file", "meta.json")
+    assert done.code == 2, done.stderr[:300]
+    assert invoke("resolve", "zoo").ok().lines == ["local/default/zoo:v0"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"format = 9" * 5000, b"[" * 60_000, b"\xff\xfe", b'format = "\xe2\x80\xae"'])
+def test_the_marker_of_a_root(invoke: Run, log: Path, root: Path, data: bytes) -> None:
+    put(root / "regcli.toml", data)
+    done = invoke("resolve", "zoo")
+    assert done.code == 6, done
+    assert "\u202e" not in done.stderr
+
+
+@pytest.mark.parametrize("key", ["id", "owner", "entity"])
+@pytest.mark.parametrize("value", ["../../../x", "\x1b[31m", "\u202e", "a/b", "", "x" * 32, "/" * 32])
+def test_values_of_the_marker(invoke: Run, log: Path, root: Path, home: Path, key: str, value: str) -> None:
+    lines = (root / "regcli.toml").read_text().splitlines()
+    put(root / "regcli.toml", "\n".join(f'{key} = "{value}"' if line.startswith(f"{key} =") else line for line in lines).encode())
+    for command in (("resolve", "zoo"), ("ls",), ("verify",), ("member", "ls", "model")):
+        done = invoke(*command)
+        assert done.code in (0, 1, 2, 3, 6), done
+        assert not set(done.stdout + done.stderr) & {"\x1b", "\u202e"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit counts otherwise elsewhere")
+def test_memory_stays_bounded(log: Path, root: Path, home: Path, tmp_path: Path) -> None:
+    """All JSON documents one after the other, in a process that may have 300 MB more than it begins with."""
+    for number, data in enumerate(JSON.values()):
+        (tmp_path / f"bomb-{number}").write_bytes(data)
+    script = (
+        "import resource, shutil, sys\n"
+        "from pathlib import Path\n"
+        "from regcli.store.jsontext import loads\n"
+        "from regcli.store.files import read_document\n"
+        "from regcli.store.chain import MAX_COMMIT\n"
+        "from regcli.errors import IntegrityError\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)\n"
+        "for path in sorted(Path(sys.argv[1]).glob('bomb-*')):\n"
+        "    try: loads(read_document(str(path), MAX_COMMIT), 'it')\n"
+        "    except IntegrityError: pass\n"
+        "print('all')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "all\n"), done.stderr[-500:]
