@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from regcli.api.active import finish, init, link_artifact, log, log_artifact, use_artifact
+    from regcli.api.active import finish, init, link_artifact, log, log_artifact, login, use_artifact
     from regcli.api.artifact import Artifact
     from regcli.api.collections import ArtifactCollection, ArtifactType
     from regcli.api.errors import (
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from regcli.api.manifest_entry import ArtifactManifest, ArtifactManifestEntry
+    from regcli.api.mappings import RunMapping
     from regcli.api.media import Audio, Html, Image, Table, Video
     from regcli.api.public import Api
     from regcli.api.registries import Registry
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
     run: Run | None
     """The active run."""
+    config: RunMapping
+    """The active run's settings."""
+    summary: RunMapping
+    """The active run's summary."""
 
 # Public name -> module that has it.
 _PUBLIC = {
@@ -59,6 +64,7 @@ _PUBLIC = {
     "link_artifact": "active",
     "log": "active",
     "log_artifact": "active",
+    "login": "active",
     "teardown": "session",
     "use_artifact": "active",
 }
@@ -91,6 +97,7 @@ __all__ = [
     "link_artifact",
     "log",
     "log_artifact",
+    "login",
     "run",
     "teardown",
     "use_artifact",
@@ -99,11 +106,16 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used (PEP 562)."""
-    if name == "run":
+    if name in ("run", "config", "summary"):
         # Not kept: the active run changes.
         from regcli.api.session import session
 
-        return session().run
+        active = session().run
+        if name == "run":
+            return active
+        if active is None:
+            raise AttributeError(f"call regcli.init() before regcli.{name}")
+        return getattr(active, name)
     module = _PUBLIC.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -64,6 +64,18 @@ def test_a_run_by_hand() -> None:
             call()
 
 
+def test_the_active_runs_settings_and_summary() -> None:
+    assert regcli.login(key="anything")
+    for name in ("config", "summary"):
+        assert not hasattr(regcli, name)
+    with regcli.init(config={"lr": 0.1}):
+        assert regcli.config.lr == 0.1
+        regcli.config.update({"lr": 0.2})
+        regcli.summary["best"] = 1
+        assert regcli.run is not None
+        assert (regcli.run.config.lr, regcli.run.summary.best) == (0.2, 1)
+
+
 def test_init_returns_the_active_run_unless_told_otherwise() -> None:
     run = regcli.init(name="one")
     assert regcli.init(name="ignored") is run
