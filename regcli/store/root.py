@@ -69,9 +69,11 @@ class Root:
         lines = [
             f"{key} = {value}" if value in ("true", "false") or key == "format" else f'{key} = "{value}"'
             for key, value in self._values.items()
+            if key != "checksum"
         ]
+        data = seal_marker(f"{_NOTE}{chr(10).join(lines)}\n")
         try:
-            files.replace_file(f"{self.path}/{MARKER}", f"{_NOTE}{chr(10).join(lines)}\n".encode(), mode=0o444, durable=True)
+            files.replace_file(f"{self.path}/{MARKER}", data, mode=0o444, durable=True)
             os.chmod(f"{self.path}/{MARKER}", 0o444)  # whatever the umask is: all of the group reads it
         except OSError as error:
             raise files.explain(error, f"cannot write {self.path}/{MARKER}") from error
