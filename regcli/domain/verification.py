@@ -7,7 +7,7 @@ import os
 from regcli.domain.collections import LINK, PURGED, chain_of, is_live
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve
-from regcli.errors import NotFoundError, RegcliError
+from regcli.errors import NotFoundError, RegcliError, UsageError
 from regcli.store import backrefs, files, jsontext
 from regcli.store.chain import GENESIS, Chain
 from regcli.store.layout import is_part_of_root
@@ -79,11 +79,13 @@ def verify_directory(context: Context, text: str, directory: str) -> Report:
     """Compare a directory with a version, reading every file again.
 
     Raises:
-        NotFoundError: no such version or directory.
+        NotFoundError: no such version or directory. UsageError: the directory has no name.
     """
     from regcli.domain.sealing import proofs_of
     from regcli.store.compare import compare_directory
 
+    if not directory:
+        raise UsageError("the name of the directory is empty", hint="`.` is the current one")
     version = resolve(context, text)
     path = os.path.abspath(directory)
     if not os.path.isdir(path):

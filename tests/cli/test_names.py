@@ -188,3 +188,15 @@ def test_ls_of_a_version_says_what_to_write_instead(invoke: Invoke, data: Path) 
         result = invoke("ls", reference)
         assert result.code == 2
         assert f"regcli show {reference}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["download a -o", "checkout a", "checkout a --force", "verify a", "lock a -o", "-C", "--root"]
+)
+def test_an_empty_directory_is_not_the_current_one(invoke: Invoke, data: Path, work: Path, command: str) -> None:
+    """`regcli checkout a "$UNSET" --force` must not empty the working directory."""
+    invoke("log", data, "-n", "a", "-t", "dataset").ok()
+    before = sorted(work.rglob("*"))
+    words = [*command.split(), ""]
+    _refused(invoke(*words, "ls") if command.startswith("-") else invoke(*words), "")
+    assert sorted(work.rglob("*")) == before

@@ -45,6 +45,8 @@ def lock(
     allow_unsigned(session, unsigned)
     if check and (update or references or output is not None):
         raise UsageError("--check checks the whole lock and takes nothing else", hint="see `regcli lock --help`")
+    if output == "":
+        raise UsageError("the name of the directory is empty", hint="`.` is the current one")
     if update and output is not None:
         raise UsageError("--update keeps each directory", hint="give a new one with `regcli lock REF -o DIR`")
     if check:
