@@ -60,6 +60,4 @@ def init(
 
         registries = share_root(session.context, group)
         session.note(f"shared it, with the registries {', '.join(registries)}, with group {group}")
-    session.emit(
-        {"root": root.path, "id": root.id, "created": made, "entity": root.entity, "shared": root.shared}, [root.path]
-    )
+    session.emit({"root": root.path, "id": root.id, "created": made, "entity": root.entity, "shared": root.shared}, [root.path])
