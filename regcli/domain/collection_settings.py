@@ -280,7 +280,7 @@ def _check_retype(context: Context, collection: Collection, type_name: TypeName)
             hint="link into another collection, which then takes the other type",
         )
     for _, record in collection.versions():
-        link = next(links_of(context, record["id"]), None)
+        link = next(links_of(context, record["id"], strict=True), None)
         if link is not None:
             raise RefusedError(
                 f"the type of {quote(collection.ref)} cannot change: a version of it is linked in collections of that type",

@@ -34,14 +34,26 @@ def format_ttl(ttl: int | str | None) -> str:
     return f"{ttl}s"
 
 
-def links_of(context: Context, artifact_id: str) -> Iterator[Version]:
-    """Yield every membership that is a link to the artifact and still there."""
+def links_of(context: Context, artifact_id: str, *, strict: bool = False) -> Iterator[Version]:
+    """Yield every membership that is a link to the artifact and still there.
+
+    Args:
+        context: who asks, and where.
+        artifact_id: of the source version.
+        strict: for whoever is about to take away or change what is linked: a link that cannot be read, because of damage,
+            may be one that forbids it.
+
+    Raises:
+        IntegrityError: `strict`, and something is damaged.
+    """
     opened: dict[str, Collection] = {}
-    for _, place, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK):
+    for _, place, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK, strict=strict):
         try:
             collection = opened[place] = opened.get(place) or open_place(context, place)
             record = collection.snapshot.records.get(number)
         except RegcliError as error:
+            if strict:
+                raise
             context.warnings.append(error.message)
             continue
         if record is not None and is_live(record) and record["id"] == artifact_id and collection.exists:

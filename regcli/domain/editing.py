@@ -43,7 +43,7 @@ def require_unprotected(context: Context, artifact_id: str, ref: str, what: str)
     Raises:
         ProtectedError: naming the link and the alias.
     """
-    for link in links_of(context, artifact_id):
+    for link in links_of(context, artifact_id, strict=True):
         protected = link.protected_aliases()
         registry = link.collection.registry
         if protected and registry is not None and not roles.allows(registry.state, context.user, "delete-protected"):
@@ -205,7 +205,7 @@ def _refuse_linked_ttl(context: Context, text: str) -> None:
         raise RefusedError(
             f"{quote(version.ref)} is a link: a TTL cannot be set on it", hint="unlink it first, then set the TTL on its source"
         )
-    link = next(links_of(context, version.record["id"]), None)
+    link = next(links_of(context, version.record["id"], strict=True), None)
     if link is not None:
         raise RefusedError(
             f"{quote(version.ref)} is linked as {quote(link.ref)}: a TTL cannot be set on it", hint="unlink it first"

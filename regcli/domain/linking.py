@@ -107,7 +107,7 @@ def _check_target(target: Collection, type_name: str) -> None:
 
 def _membership(context: Context, snapshot: Snapshot, place: str, artifact_id: str) -> int | None:
     """Return the index under which the artifact is linked in the collection already, or None."""
-    for _, where, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK):
+    for _, where, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK, strict=True):
         if where == place:
             record = snapshot.records.get(number)
             if record is not None and is_live(record) and record["id"] == artifact_id:

@@ -343,3 +343,29 @@ def test_what_is_not_checked_is_found_out(
     break_it(monkeypatch)
     files = [file for file in patient.files if str(file).endswith(kind)]
     assert any(patient.examine(file, DAMAGES[damage]) for file in files)
+
+
+@pytest.mark.parametrize("hidden", ["marker", "log"])
+def test_what_a_damaged_link_may_forbid_is_not_done(tmp_path: Path, hidden: str) -> None:
+    """A protected link keeps its source. Damage that hides the link must not open the way to deleting or changing it."""
+    root = tmp_path / "root"
+    (tmp_path / "file.txt").write_text("content")
+
+    def do(*arguments: str) -> int:
+        return inside(*arguments, root=root, cwd=tmp_path).code
+
+    assert do("log", "file.txt", "-n", "zoo", "-t", "dataset") == 0
+    assert do("link", "zoo", "model/zoo", "-a", "prod") == 0
+    assert do("protect", "model", "prod") == 0
+    assert do("delete", "zoo:v0", "--force") == 5
+    if hidden == "marker":
+        (path,) = (root / "backrefs").rglob("link-*.json")
+        replace(path, b"")
+    else:
+        replace(root / "registries/model/collections/zoo/log/0000000001.json", b"")
+        (root / "registries/model/collections/zoo/head.json").unlink()
+    assert do("delete", "zoo:v0", "--force") == 6
+    assert do("resolve", "zoo:v0") == 0
+    if hidden == "marker":
+        assert do("verify") == 0, "a marker is derived: it is written again"
+        assert do("delete", "zoo:v0", "--force") == 5
