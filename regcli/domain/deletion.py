@@ -139,7 +139,9 @@ def links_in_the_way(
         ProtectedError: one holds a protected alias; then nobody may delete its source.
         RefusedError: there are some, and `force` is not given. RoleError: the user may not withdraw one.
     """
-    links = [link for artifact in artifacts for link in links_of(context, artifact, strict=True) if link.collection.base not in going]
+    links = [
+        link for artifact in artifacts for link in links_of(context, artifact, strict=True) if link.collection.base not in going
+    ]
     for link in links:
         protected = link.protected_aliases()
         if protected:
