@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     State = dict[str, Any]
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = b"regclct1"
 _FIRST_READ = 8192
 _LIMIT = 1 << 30
@@ -38,6 +38,7 @@ OWN = (
     "algorithm",
     "size",
     "file_count",
+    "references",
     "origin",
     "origin_version",
     "linked_at",
@@ -471,6 +472,8 @@ class Rows:
             return self._relations(name)
         if name == "logged_by":
             return self._shared("run")
+        if name == "reference_count":
+            return [count or 0 for count in self._own("references")]
         if name == "digest_algorithm":
             return self._own("algorithm")
         if name == "ttl":

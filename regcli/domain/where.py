@@ -40,8 +40,8 @@ NAMES = frozenset((
     "links", "inputs", "logged_by", "used_by", "version", "state",
 ))  # fmt: skip
 FIELDS = NAMES | frozenset((
-    "digest", "digest_algorithm", "size", "file_count", "metadata", "metrics", "description", "ttl", "id", "created_at",
-    "created_by", "updated_at", "linked_at", "linked_by", "is_link",
+    "digest", "digest_algorithm", "size", "file_count", "reference_count", "metadata", "metrics", "description", "ttl", "id",
+    "created_at", "created_by", "updated_at", "linked_at", "linked_by", "is_link",
 ))  # fmt: skip
 NESTED = ("metadata", "metrics")
 OPERATORS = ("!=", "<=", ">=", "==", "=", "<", ">", "~")

@@ -236,3 +236,34 @@ def test_a_cold_and_a_warm_search_agree_on_every_field(context: Context) -> None
         cold = found(context, where=[f"{field} != surely-not"])
         assert cold == found(context, where=[f"{field} != surely-not"]), field
         assert len(cold) == 5
+
+
+def test_the_catalog_says_what_show_says(context: Context, tmp_path: Path) -> None:
+    """Every field of a version record, for sources and links, deleted and undeleted neighbours around them."""
+    from regcli.domain.catalog import Rows
+    from regcli.domain.deletion import delete_version
+    from regcli.domain.documents import version_document
+    from regcli.domain.registries import find_registry, protect
+    from regcli.domain.resolving import resolve
+
+    log_text(context, tmp_path, "zoo", "more", inputs=["plants:v0"], run="fit", ttl=3600, tags=["a", "b"])
+    log_text(context, tmp_path, "zoo", "last", description="multi\nline", metadata={"x": [1, {"y": None}]})
+    for version in ("zoo:v4", "zoo:v2", "plants"):
+        link_version(context, version, "model/Zoo" if version != "plants" else "dataset/P")
+    protect(context, find_registry(context, "model"), [Alias.parse("prod")])
+    delete_version(context, "zoo:v0")
+    unlink(context, "model/Zoo:v2")
+    catalog = Catalog(context)
+    for ref in ("local/default/zoo", "local/default/plants", "model/Zoo", "dataset/P"):
+        for _ in range(2):  # built, then read from the cache
+            collection = resolve(context, ref).collection
+            rows = Rows(context, catalog, catalog.read(collection.base, collection.registry))
+            refs = rows.column(("ref",))
+            assert list(refs) == [collection.version_ref(index) for index, _ in collection.versions()]
+            for number, version in enumerate(refs):
+                document = version_document(context, resolve(context, version))
+                for field in document:
+                    shown = rows.column((field,))[number]
+                    # A source that is linked shows no TTL; the catalog of the source does not know its links.
+                    if field != "ttl" or not document["links"]:
+                        assert shown == document[field], (version, field)
