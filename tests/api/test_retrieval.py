@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,3 +243,38 @@ def test_an_unknown_scheme_needs_a_name() -> None:
     entry = artifact.add_reference("ref://example.com/somefile.txt", name="ref")[0]
     assert (entry.digest, entry.size) == ("ref://example.com/somefile.txt", None)
     assert artifact.digest == "410ade94865e89ebe1f593f4379ac228"
+
+
+class _Tagged(BaseHTTPRequestHandler):
+    """Answers every request with the same five bytes and the ETag `"abc"`."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("ETag", '"abc"')
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(b"hello")
+
+    do_HEAD = do_GET  # noqa: N815 - the base class's names
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_web_reference_has_the_originals_digest() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Tagged)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/file1.txt"
+        artifact = Artifact("refs", "dataset", digest_algorithm="MD5")
+        entry = artifact.add_reference(url)[0]
+        assert (entry.path, entry.digest, entry.size, entry.ref) == ("file1.txt", "abc", 5, url)
+        assert entry.extra["etag"] == '"abc"'
+        assert artifact.digest == "48237ccc050a88af9dcd869dd5a7e9f4"
+        artifact.save()
+        artifact.download("out")
+        assert Path("out/file1.txt").read_text() == "hello"
+    finally:
+        server.shutdown()
+        server.server_close()
