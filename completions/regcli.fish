@@ -571,7 +571,7 @@ function __regcli_argument
             echo 'nothing'
         case 'completion 1'
             echo 'words bash zsh fish install'
-        case 'help 1'
+        case 'help *'
             echo 'words automations ci completion external-data git lineage locking make moving objects python references retention roles search'
     end
 end

@@ -131,3 +131,12 @@ def test_an_unknown_topic_is_not_found_and_gets_the_nearest(invoke: Invoke) -> N
     assert "did you mean 'references'?" in result.stderr
     for hostile in ("../errors", "/etc/passwd", "", "a\x00b"):
         assert invoke("help", hostile).code == 3
+
+
+def test_help_of_a_command_is_its_help_page(invoke: Invoke) -> None:
+    assert invoke("help", "log").ok().stdout == invoke("log", "--help").ok().stdout
+    assert invoke("help", "alias", "add").ok().stdout == invoke("alias", "add", "--help").ok().stdout
+    both = invoke("help", "search").ok()
+    assert both.lines[0].startswith("# ")
+    assert "regcli search --help" in both.stderr
+    assert invoke("help", "nosuch", "thing").code == 2
