@@ -67,10 +67,12 @@ def run() -> Iterator[As]:
         code, stdout, stderr = run_as(uid, GROUP, work)
         return Result(code, stdout, stderr)
 
-    as_user(ALICE, "init", "--shared", "--group", str(GROUP)).ok()
-    as_user(ALICE, "log", "f.txt", "-n", "zoo", "-t", "model", "--link", "model/zoo").ok()
-    yield as_user
-    shutil.rmtree(path)
+    try:
+        as_user(ALICE, "init", "--shared", "--group", str(GROUP)).ok()
+        as_user(ALICE, "log", "f.txt", "-n", "zoo", "-t", "model", "--link", "model/zoo").ok()
+        yield as_user
+    finally:
+        shutil.rmtree(path)
 
 
 def test_a_variable_does_not_change_who_one_is(run: As) -> None:

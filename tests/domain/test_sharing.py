@@ -96,9 +96,11 @@ def shared() -> Iterator[Shared]:
         set_member(context, TEAM, sharing.user_of(ADMIN), "admin")
         create_collection(context, "team/zoo", type=TypeName.parse("model"))
 
-    world.do(ADMIN, make)
-    yield world
-    shutil.rmtree(path)
+    try:
+        world.do(ADMIN, make)
+        yield world
+    finally:
+        shutil.rmtree(path)
 
 
 def link(source: str, target: str, *aliases: str) -> Callable[[Context], str]:
