@@ -20,6 +20,7 @@ MIN_DIGEST_PREFIX = 12
 DIGEST_HEX = 32
 
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
+_MAX_KEY_PARTS = 256
 _DIGITS = frozenset("0123456789")
 _HEX = frozenset("0123456789abcdef")
 _REGISTRY_FORBIDDEN = frozenset("/\\#?%:")
@@ -57,6 +58,22 @@ def quote(text: str) -> str:
     """Quote a name for a message; what could steer a terminal is escaped."""
     shown = "".join(repr(c)[1:-1] if is_unprintable(c) else c for c in text)
     return f"'{shown}'"
+
+
+def has_endless_key(text: str) -> bool:
+    """Tell whether a TOML text has a dotted key of hundreds of parts, which the parser would spend minutes on."""
+    for line in text.split("\n"):
+        if line.count(".") <= _MAX_KEY_PARTS:
+            continue
+        parts = 0
+        for character in line:
+            if character == ".":
+                parts += 1
+                if parts > _MAX_KEY_PARTS:
+                    return True
+            elif not (character.isalnum() or character in "_-\"' \t"):
+                parts = 0
+    return False
 
 
 def version_index(text: str) -> int | None:

@@ -10,6 +10,7 @@ import os
 import sys
 
 from regcli.errors import UsageError
+from regcli.model import has_endless_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,10 +133,13 @@ def _read_config(path: str) -> dict[str, Setting]:
         raise UsageError(f"cannot read {path}: {error}") from None
     import tomllib
 
+    if has_endless_key(text):
+        raise UsageError(f"{path} is malformed: a key has hundreds of parts")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        # ValueError also for a number that is too long, which is not the parser's own error.
+        raise UsageError(f"{path} is not TOML: {str(error)[:120]}") from None
     found = {}
     for key, value in document.items():
         if key not in CONFIG_KEYS:

@@ -10,7 +10,7 @@ import os
 import time
 
 from regcli.errors import BusyError, ConflictError, IntegrityError, UsageError
-from regcli.model import DIGEST_HEX, is_unprintable, quote, version_index
+from regcli.model import DIGEST_HEX, has_endless_key, is_unprintable, quote, version_index
 from regcli.store import files
 from regcli.store.manifest import InvalidPathError, normalize_path
 
@@ -109,9 +109,12 @@ def parse_lock(data: bytes, where: str) -> list[Pin]:
     except UnicodeDecodeError:
         raise LockFileError(f"{where} is not UTF-8") from None
     _refuse_conflict(text, where)
+    if has_endless_key(text):
+        raise LockFileError(f"{where} is malformed: a key has hundreds of parts")
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # ValueError also for a number that is too long, which is not the parser's own error.
         raise LockFileError(f"{where} is not valid TOML: {str(error)[:120]}", hint="mend it, or make it anew") from None
     form = document.get("format")
     if isinstance(form, int) and form > FORMAT:

@@ -17,8 +17,8 @@ from regcli.domain.registries import (
     readable_settings,
     redirected,
 )
-from regcli.errors import ConflictError, RefusedError, RegcliError, UsageError
-from regcli.model import Alias, RegistryName, TypeName, fold, quote
+from regcli.errors import ConflictError, IntegrityError, RefusedError, RegcliError, UsageError
+from regcli.model import Alias, RegistryName, TypeName, fold, has_endless_key, quote
 from regcli.store import files
 from regcli.store.layout import encode_name
 
@@ -252,11 +252,17 @@ def read_settings_file(path: str) -> tuple[Settings, dict[str, Any]]:
 
     try:
         data = files.read_document(os.path.abspath(path), 4 * 1024 * 1024)
-        document = tomllib.loads(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        if has_endless_key(text):
+            raise UsageError(f"{path} is malformed: a key has hundreds of parts")
+        document = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"there is no file {path}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
+    except IntegrityError as error:
+        raise UsageError(error.message) from None
+    except (ValueError, RecursionError) as error:
+        # ValueError also for a number that is too long, which is not the parser's own error.
+        raise UsageError(f"{path} is not TOML: {str(error)[:120]}") from None
     return Settings(document, path), document
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_SMALL = 64 << 20
+_MAX_OBJECTS = 1 << 21
+
+
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 
@@ -126,6 +130,9 @@ def loads(data: bytes, path: str) -> Any:
     Raises:
         IntegrityError: naming `path` and what is wrong.
     """
+    if len(data) <= _SMALL and data.count(b"{") > _MAX_OBJECTS:
+        # Nothing that regcli writes has so many; each costs memory a hundred times its two bytes.
+        raise IntegrityError(f"{path} is corrupt: it has too many objects")
     try:
         return _strict(data.decode("utf-8"))
     except RecursionError:
