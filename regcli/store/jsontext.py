@@ -75,7 +75,8 @@ def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any]]:
         def decode(text: str) -> Any:
             try:
                 value, end = scan(text, 0)
-            except StopIteration:
+            except (StopIteration, SystemError):
+                # The scanner takes its own error from `json`; as that is not imported, it raises none at all.
                 raise ValueError("not JSON") from None
             if text[end:].strip():
                 raise ValueError("text after the JSON value")

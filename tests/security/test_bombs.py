@@ -55,6 +55,7 @@ TOML = {
     "a byte order mark": b"\xef\xbb\xbfformat = 1\n",
     "a date of no calendar": b"format = 1\na = 9999-99-99\n",
 }
+ODD = {"a 10 MB hexadecimal number"}
 
 
 @pytest.fixture
@@ -117,7 +118,8 @@ def test_a_huge_file_is_not_read(invoke: Run, log: Path, root: Path, size: int) 
 def test_a_lock(invoke: Run, log: Path, work: Path, name: str) -> None:
     (work / "regcli.lock").write_bytes(TOML[name])
     done = invoke("sync")
-    assert done.code in (2, 6) or (done.code == 0 and name == "100,000 tables"), done.stderr[:300]
+    # What is odd but TOML has no pins, so that there is nothing to bring.
+    assert done.code in (2, 6) or (done.code == 0 and name in ODD), done.stderr[:300]
     assert len(done.stderr) < 1000
     assert [path.name for path in work.iterdir() if path.name != "zoo.csv"] == ["regcli.lock"]
 
@@ -138,7 +140,9 @@ def test_settings_of_the_project(invoke: Run, log: Path, work: Path, name: str) 
     assert len(done.stderr) < 1000
 
 
-@pytest.mark.parametrize("name", ["100,000 lists", "a 10 MB number", "NaN", "infinity", "bad UTF-8", "UTF-16", "100,000 objects"])
+@pytest.mark.parametrize(
+    "name", ["100,000 lists", "a 10 MB number", "NaN", "infinity", "bad UTF-8", "UTF-16", "100,000 objects"]
+)
 def test_metadata(invoke: Run, log: Path, work: Path, name: str) -> None:
     (work / "meta.json").write_bytes(JSON[name])
     done = invoke("log", "zoo.csv", "-n", "zoo", "--new-version", "--meta-file", "meta.json")
@@ -146,7 +150,9 @@ def test_metadata(invoke: Run, log: Path, work: Path, name: str) -> None:
     assert invoke("resolve", "zoo").ok().lines == ["local/default/zoo:v0"]
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"format = 9" * 5000, b"[" * 60_000, b"\xff\xfe", b'format = "\xe2\x80\xae"'])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 100, b"format = 9" * 5000, b"[" * 60_000, b"\xff\xfe", b'format = "\xe2\x80\xae"']
+)
 def test_the_marker_of_a_root(invoke: Run, log: Path, root: Path, data: bytes) -> None:
     put(root / "regcli.toml", data)
     done = invoke("resolve", "zoo")
@@ -158,16 +164,29 @@ def test_the_marker_of_a_root(invoke: Run, log: Path, root: Path, data: bytes) -
 @pytest.mark.parametrize("value", ["../../../x", "\x1b[31m", "\u202e", "a/b", "", "x" * 32, "/" * 32])
 def test_values_of_the_marker(invoke: Run, log: Path, root: Path, home: Path, key: str, value: str) -> None:
     lines = (root / "regcli.toml").read_text().splitlines()
-    put(root / "regcli.toml", "\n".join(f'{key} = "{value}"' if line.startswith(f"{key} =") else line for line in lines).encode())
+    put(
+        root / "regcli.toml",
+        "\n".join(f'{key} = "{value}"' if line.startswith(f"{key} =") else line for line in lines).encode(),
+    )
     for command in (("resolve", "zoo"), ("ls",), ("verify",), ("member", "ls", "model")):
         done = invoke(*command)
         assert done.code in (0, 1, 2, 3, 6), done
         assert not set(done.stdout + done.stderr) & {"\x1b", "\u202e"}
 
 
+@pytest.mark.parametrize(
+    "data", [b"{", b'{"a"', b'{"a":', b'{"a":1,', b"[1,", b'"x', b"{1:2}", b"{'a':1}", b'{"a":tru}', b"\\"]
+)
+def test_a_process_that_has_not_imported_json_finds_it_out_too(run: Run, log: Path, data: bytes) -> None:
+    put(log / "0000000002.json", data)
+    done = run("resolve", "zoo")
+    assert done.code == 6, done
+    assert "is corrupt" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit counts otherwise elsewhere")
 def test_memory_stays_bounded(log: Path, root: Path, home: Path, tmp_path: Path) -> None:
-    """All JSON documents one after the other, in a process that may have 300 MB more than it begins with."""
+    """All JSON documents one after the other, in a process that never needs more than 300 MB."""
     for number, data in enumerate(JSON.values()):
         (tmp_path / f"bomb-{number}").write_bytes(data)
     script = (
@@ -178,11 +197,11 @@ def test_memory_stays_bounded(log: Path, root: Path, home: Path, tmp_path: Path)
         "from regcli.store.chain import MAX_COMMIT\n"
         "from regcli.errors import IntegrityError\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (700 << 20),) * 2)\n"
         "for path in sorted(Path(sys.argv[1]).glob('bomb-*')):\n"
         "    try: loads(read_document(str(path), MAX_COMMIT), 'it')\n"
         "    except IntegrityError: pass\n"
-        "print('all')\n"
+        "print('all', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 300 << 10)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "all\n"), done.stderr[-500:]
+    assert (done.returncode, done.stdout) == (0, "all True\n"), done.stderr[-500:]
