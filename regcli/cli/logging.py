@@ -113,6 +113,7 @@ class LogOutcome:
             **document,
             "created": outcome.created,
             "dry_run": self.dry_run,
+            "ignored": outcome.ignored,
             "moved": moved,
             "linked": outcome.linked,
             "seq": outcome.seq,
@@ -127,7 +128,9 @@ def _notes(outcome: Logged, *, dry_run: bool) -> list[str]:
     elif outcome.version is not None:
         notes.append(f"{outcome.version.ref} has the same content; no new version {would} made")
     if outcome.ignored:
-        notes.append(f"ignored, since the version exists: {', '.join(outcome.ignored)} (`regcli edit` changes them)")
+        editable = [word for word in outcome.ignored if word in ("description", "metadata", "TTL")]
+        help_ = f" (`regcli edit` changes {' and '.join(editable)})" if editable else " (--new-version makes another)"
+        notes.append(f"ignored, since the version exists: {', '.join(outcome.ignored)}{help_}")
     notes.extend(f"moved {alias} here from {place}" for alias, place in outcome.moved)
     notes.extend(f"linked as {ref}" for ref in outcome.linked)
     if outcome.skipped_links:

@@ -394,7 +394,7 @@ def _commit(
         if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
             index = current[0]
             logged.created = False
-            logged.ignored = _ignored(request, current[1])
+            logged.ignored = _ignored(request, current[1], inputs)
             done = _unchanged_operations(context, request, now, snapshot, *current)
             return done
         publish()
@@ -440,7 +440,7 @@ def creation(ref: CollectionRef, shown: tuple[str, str], type_name: str) -> Oper
     }
 
 
-def _ignored(request: LogRequest, record: dict[str, Any]) -> list[str]:
+def _ignored(request: LogRequest, record: dict[str, Any], inputs: Sequence[Version]) -> list[str]:
     """Name what was given but differs from the version that is there already, and is therefore ignored."""
     ignored = []
     if request.description is not None and request.description != record["description"]:
@@ -449,6 +449,12 @@ def _ignored(request: LogRequest, record: dict[str, Any]) -> list[str]:
         ignored.append("metadata")
     if request.metrics and request.metrics != record["metrics"]:
         ignored.append("metrics")
+    if request.ttl not in (INHERIT, record["ttl"]):
+        ignored.append("TTL")
+    known = {item["id"] for item in record["inputs"]}
+    # With a run they are not lost: it is recorded that the run used them.
+    if request.run is None and any(item.record["id"] not in known for item in inputs):
+        ignored.append("inputs")
     return ignored
 
 

@@ -63,6 +63,17 @@ def test_a_version_record_has_the_promised_fields(invoke: Invoke, data: Path) ->
     assert (shown["is_link"], shown["source"], shown["links"]) == (False, shown["ref"], [])
 
 
+def test_same_content_says_that_ttl_and_inputs_are_ignored_too(invoke: Invoke, data: Path, work: Path) -> None:
+    (work / "raw.txt").write_text("raw")
+    invoke("log", "raw.txt", "-n", "raw", "-t", "dataset").ok()
+    invoke("log", data, "-n", "a", "-t", "dataset").ok()
+    again = invoke("log", data, "-n", "a", "--ttl", "3d", "--input", "raw", "--metric", "m=1")
+    assert "ignored, since the version exists: metrics, TTL, inputs (`regcli edit` changes TTL)" in again.stderr
+    assert invoke("log", data, "-n", "a", "--input", "raw", "--json").ok().json["ignored"] == ["inputs"]
+    assert invoke("log", data, "-n", "a", "--input", "raw", "--run", "r", "--json").ok().json["ignored"] == []
+    assert invoke("lineage", "raw", "--json").ok().stdout.count("local/default/r") > 0
+
+
 def test_same_content_applies_aliases_and_tags_and_says_what_it_ignores(invoke: Invoke, data: Path) -> None:
     invoke("log", data, "-n", "a", "-t", "dataset", "-d", "first").ok()
     again = invoke("log", data, "-n", "a", "-a", "best", "--tag", "t", "-d", "second", "--meta", "k=1")
