@@ -16,7 +16,7 @@ from tests.reliability.harness import environment, has_command, inside, run, sca
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = scaled(20, 250)
+COMMANDS = scaled(15, 250)
 WAIT = 30
 
 

@@ -252,7 +252,7 @@ def cases(patient: Patient) -> Iterator[tuple[Path, str]]:
         return
     # Of the many commits of one collection a few are enough.
     few = [case for case in everything if "many/log" not in str(case[0]) or case[0].stem in ("0000000001", "0000000170")]
-    count = scaled(48, 0)
+    count = scaled(32, 0)
     for index in range(count):
         yield few[(index * len(few)) // count + index % 3 if index < count - 3 else index * len(few) // count]
 

@@ -176,7 +176,7 @@ def test_a_kill_before_any_call_leaves_the_old_or_the_new_state(
     place = Place(tmp_path)
     arguments = [*COMMANDS[verb], "--json"]
     points = place.record(arguments)
-    found = {repr(point): place.kill(point, arguments) for point in sampled(points, scaled(14, 10**6))}
+    found = {repr(point): place.kill(point, arguments) for point in sampled(points, scaled(10, 10**6))}
     report(found)
 
 
@@ -192,7 +192,7 @@ def test_a_call_that_fails_is_told_and_leaves_nothing_half_done(
     if LONG:
         cases = list(itertools.product(points, ERRORS))
     else:
-        cases = list(zip(sampled(points, 18), itertools.cycle(ERRORS), strict=False))
+        cases = list(zip(sampled(points, 12), itertools.cycle(ERRORS), strict=False))
     found = {f"{error} {point}": place.fail(point, error, arguments) for point, error in cases}
     report(found)
 

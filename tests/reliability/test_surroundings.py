@@ -76,13 +76,15 @@ def test_a_signal_leaves_the_old_or_the_new_state(place: Path, number: signal.Si
         time.sleep(chance.uniform(0.01, 0.25))
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
-        assert "Traceback" not in err, err
+        # Before the program's first line the interpreter answers to signals in its own way.
+        started = "Traceback" not in err or "regcli/" in err
+        assert "Traceback" not in err or not started, err
         after = len(model.read_log(place / "root" / LOG))
         assert after in (before, before + 1)
         if process.returncode == 0:
             assert '"seq"' in out
             assert after == before + 1
-        else:
+        elif started:
             assert process.returncode in (130, 143, 129, -number), (process.returncode, err)
         before = after
     inside("verify", root=place / "root", cwd=place).ok()
