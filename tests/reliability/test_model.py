@@ -20,8 +20,8 @@ TAGS = ("red", "Red", "blue")
 
 
 class Version:
-    def __init__(self, content: object) -> None:
-        self.content = content
+    def __init__(self, content: Any) -> None:
+        self.content: Any = content
         self.alive = True
         self.tags: list[str] = []
 
@@ -74,7 +74,8 @@ class Model:
         return 0
 
     def alias_rm(self, name: str, alias: str) -> int:
-        return 0 if self.versions[name] and self.aliases[name].pop(alias.casefold(), None) else 3
+        held = self.aliases[name].pop(alias.casefold(), None)
+        return 3 if held is None else 0
 
     def tag(self, name: str, number: int, tag: str) -> int:
         if not self.is_there(name, number):
@@ -82,7 +83,7 @@ class Model:
         version = self.versions[name][number]
         if name in TARGETS:
             # A link's tags are its source's.
-            source, index = version.content  # type: ignore[misc]
+            source, index = version.content
             version = self.versions[source][index]
         if tag.casefold() not in [known.casefold() for known in version.tags]:
             version.tags.append(tag)
@@ -132,7 +133,7 @@ class Model:
             if version.alive:
                 shown = version
                 if name in TARGETS:
-                    source, index = version.content  # type: ignore[misc]
+                    source, index = version.content
                     shown = self.versions[source][index]
                 found[f"v{number}"] = (self.custom(name, number), self.latest(name) == number, sorted(shown.tags))
         return found
