@@ -206,7 +206,8 @@ class _Builder:
         if name in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
             return self._add("char", self._test(name, argument), after)
         if name in ("MAX_REPEAT", "MIN_REPEAT"):
-            return self._repeat(*argument, after)
+            least, most, items = argument
+            return self._repeat(least, most, items, after)
         if name == "SUBPATTERN":
             _, added, removed, items = argument
             if added or removed:
