@@ -141,15 +141,24 @@ class BundleReader:
             with open(self._descriptor, "rb", closefd=False) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
                 for member in tar:
                     place = (member.offset_data, member.size)
-                    if not member.isreg() or member.issparse() or member.size < 0 or sum(place) > size:
+                    if not member.isreg() or member.issparse() or member.size < 0:
                         raise UsageError(f"{quote(self.path)} is not a bundle: a member is no plain file")
                     self._take(member.name, place)
+                    if sum(place) > size:
+                        break
         except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+            if INDEX in self._texts:
+                raise self._cut_off() from None
             raise UsageError(f"{quote(self.path)} is not a bundle, or was cut off: {error}") from None
         except OSError as error:
             raise files.explain(error, f"cannot read {self.path}") from error
-        if INDEX not in self._texts or END not in self._texts:
+        if INDEX not in self._texts:
             raise UsageError(f"{quote(self.path)} is not a bundle, or was cut off", hint="make it with `regcli export`")
+        if END not in self._texts or sum(self._texts[END]) > size:
+            raise self._cut_off()
+
+    def _cut_off(self) -> IntegrityError:
+        return IntegrityError(f"{quote(self.path)} was cut off: its end is missing", hint="copy or export it again")
 
     def _take(self, name: str, place: tuple[int, int]) -> None:
         known: dict[str, tuple[int, int]] = self._texts

@@ -195,3 +195,21 @@ def test_a_bundle_cannot_name_things_that_the_rules_forbid(origin: Invoke, work:
 
     _rewrite(work / "bad.tar", work / "worse.tar", reseal)
     assert origin("import", "worse.tar", "--root", str(work / "there")).code == 2
+
+
+def test_a_bundle_that_was_cut_off_anywhere_is_damaged_and_imports_nothing(invoke: Invoke, work: Path, root: Path) -> None:
+    (work / "a.txt").write_text("a" * 2000)
+    invoke("log", "a.txt", "-n", "a", "-t", "dataset").ok()
+    invoke("export", "a", "-o", "a.tar").ok()
+    whole = (work / "a.tar").read_bytes()
+    with tarfile.open(work / "a.tar") as tar:
+        ends = [member.offset_data + member.size for member in tar]
+    other = root.parent / "other"
+    # In the middle of members, between them, and inside the last one.
+    for length in [ends[0] - 5, ends[0] + 512, ends[1] - 1, ends[1] + 600, ends[-2], ends[-1] - 1]:
+        (work / "cut.tar").write_bytes(whole[:length])
+        result = invoke("--root", other, "import", "cut.tar")
+        assert (result.code, "was cut off" in result.stderr) == (6, True), (length, result)
+        assert not other.exists()
+    (work / "cut.tar").write_bytes(b"not a tar at all" * 100)
+    assert invoke("--root", other, "import", "cut.tar").code == 2
