@@ -18,6 +18,7 @@ from regcli.cli.lazy import PROGRAM, TopGroup
 from regcli.cli.output import escape, paint
 from regcli.cli.settings import Options
 from regcli.errors import RegcliError, StorageError, UsageError
+from regcli.model import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,6 +133,10 @@ def explain(error: BaseException) -> tuple[int, str, str, str | None]:
         reason = (error.strerror or str(error) or type(error).__name__).lower()
         where = f"{_text(error.filename)}: " if error.filename is not None else ""
         return StorageError.exit_code, StorageError.kind, where + reason, None
+    encoding = sys.getfilesystemencoding()
+    if isinstance(error, UnicodeEncodeError) and encoding != "utf-8":
+        name = f"this locale ({encoding}) cannot write the name {quote(error.object)}"
+        return UsageError.exit_code, UsageError.kind, name, "set PYTHONUTF8=1, or a locale such as C.UTF-8"
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return INTERNAL, RegcliError.kind, f"internal error: {what}", "this is a bug; run again with -vv for the traceback"
 

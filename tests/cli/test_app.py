@@ -353,3 +353,16 @@ def test_control_c_is_exit_130_without_a_traceback(home: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env={"HOME": str(home)}, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_a_name_that_the_locale_cannot_write_is_bad_input(run: Invoke, work: Path) -> None:
+    (work / "d").mkdir()
+    (work / "d" / "파일.txt").write_text("x")
+    run("log", "d", "-n", "a", "-t", "dataset").ok()
+    ascii_only = {"LANG": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    result = run("download", "a", "-o", "out", environment=ascii_only)
+    assert result.code == 2
+    assert "this locale (ascii) cannot write the name" in result.stderr
+    assert "PYTHONUTF8=1" in result.stderr
+    run("download", "a", "-o", "out", environment={**ascii_only, "PYTHONUTF8": "1"}).ok()
+    assert (work / "out" / "파일.txt").read_text() == "x"
