@@ -48,6 +48,15 @@ class Snapshot:
         self.state = state
         self.records = records
 
+    def copy(self) -> Snapshot:
+        """Return a snapshot that a commit may be tried on; what reducers change in place is copied, the rest is shared."""
+        state = {key: value.copy() if isinstance(value, (dict, list)) else value for key, value in self.state.items()}
+        return Snapshot(self.seq, self.chain, state, self.records.copy())
+
+    def become(self, other: Snapshot) -> None:
+        """Take the other's place in time."""
+        self.seq, self.chain, self.state, self.records = other.seq, other.chain, other.state, other.records
+
 
 class Chain:
     """A commit log.
@@ -170,11 +179,17 @@ class Chain:
         """Apply every commit after `snapshot`; `complete` makes sure that none follows the one that is missing."""
         start = snapshot.seq
         self._apply_all(snapshot, upto, complete=complete)
-        if snapshot.seq > start and self.check_state is not None:
-            try:
-                self.check_state(snapshot.state)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise IntegrityError(f"{self.log} is corrupt: {error}", hint="run `regcli verify` to see all damage") from error
+        if snapshot.seq > start:
+            self._require_shape(snapshot)
+
+    def _require_shape(self, snapshot: Snapshot) -> None:
+        """Refuse what commits add up to when it is not of the shape that the rules expect."""
+        if self.check_state is None:
+            return
+        try:
+            self.check_state(snapshot.state)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IntegrityError(f"{self.log} is corrupt: {error}", hint="run `regcli verify` to see all damage") from error
 
     def _apply_all(self, snapshot: Snapshot, upto: int | None, *, complete: bool) -> None:
         while upto is None or snapshot.seq < upto:
@@ -325,6 +340,10 @@ class Chain:
         elif not os.path.lexists(self.commit_path(snapshot.seq)):
             # Only the head knows of it. A commit after a hole would make the hole one for good.
             raise self._missing(snapshot.seq, "so nothing can follow it")
+        # What no reader could take in must not be published: it would end the log for good.
+        after = snapshot.copy()
+        self.apply(after, self.parse(data, path, commit["seq"], snapshot.chain), sha256_hex(data), path)
+        self._require_shape(after)
         if not files.create_exclusive(path, data):
             try:
                 if files.read_document(path, MAX_COMMIT) != data:
@@ -332,7 +351,7 @@ class Chain:
             except FileNotFoundError:
                 return None
             self.sync()
-        self.apply(snapshot, commit, sha256_hex(data), path)
+        snapshot.become(after)
         return commit
 
     def _refuse_void(self, snapshot: Snapshot, commit: Commit) -> None:

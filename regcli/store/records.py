@@ -62,6 +62,18 @@ class Records:
         if document and check is not None:
             _check_document(self, check)
 
+    def copy(self) -> Records:
+        """Return records that change without changing these; single records and pages are shared, since they are replaced."""
+        other = Records(self._directory, self._replay, check=None)
+        other._check = self._check
+        other._replayed = self._replayed
+        other._cache = self._cache
+        other._damaged = set(self._damaged)
+        other.recent = dict(self.recent)
+        other.changed = dict(self.changed)
+        other.pages = list(self.pages)
+        return other
+
     def document(self) -> dict[str, Any]:
         """Return what the head keeps."""
         return {"recent": self.recent, "changed": self.changed, "pages": self.pages}

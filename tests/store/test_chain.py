@@ -366,3 +366,19 @@ def test_names_of_files_module_are_what_the_chain_relies_on() -> None:
     """A reader must not wait for a FIFO or follow a link in the place of a commit."""
     assert files.READ & os.O_NONBLOCK
     assert files.READ & os.O_NOFOLLOW
+
+
+def test_a_commit_that_no_reader_could_take_in_is_not_published(tmp_path: Path) -> None:
+    chain = make_chain(tmp_path)
+    add(chain, note("one"))
+    before = sorted(path.name for path in Path(chain.log).iterdir())
+    for bad in (
+        [{"op": "nonsense"}],
+        [{"op": "note", "text": int("9" * 50)}],
+        [{"op": "note"}],
+        [{"op": "change", "version": 7, "value": 1}],
+    ):
+        with pytest.raises(IntegrityError):
+            chain.append(chain.read(), ENVELOPE, bad)
+    assert sorted(path.name for path in Path(chain.log).iterdir()) == before
+    assert chain.read().seq == 1
