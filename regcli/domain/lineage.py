@@ -141,6 +141,9 @@ class _Walk:
             depth += 1
             reached = []
             for node in level:
+                if node.kind == LINK and node is not start and step > 0:
+                    # What came of it hangs on its source, where it was recorded: another publication made nothing.
+                    continue
                 for other, kind in self._neighbours(node, step):
                     if limit is not None and depth > limit:
                         self.graph.truncated = True

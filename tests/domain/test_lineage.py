@@ -93,6 +93,16 @@ def test_a_walk_goes_both_ways_across_links_runs_and_projects(context: Context) 
     }
 
 
+def test_a_publication_on_the_way_is_no_second_maker(context: Context) -> None:
+    """Nothing that was made before a link existed, or under another name, is said to come of the link."""
+    link_version(context, CLEAN, "dataset/later")
+    graph = lineage(context, RAW)
+    assert {edge for edge in graph.edges if edge[1] == "ml/train/fit"} == {(CLEAN, "ml/train/fit", "use")}
+    assert {(CLEAN, "dataset/clean:v0", "link"), (CLEAN, "dataset/later:v0", "link")} <= set(graph.edges)
+    assert [edge for edge in graph.edges if edge[0].startswith("dataset/")] == []
+    assert ("dataset/later:v0", "ml/train/fit", "use") in lineage(context, "dataset/later").edges
+
+
 def test_directions_and_depth(context: Context) -> None:
     assert list(refs(lineage(context, MODEL, direction="up"))) == [MODEL, "ml/train/fit", CLEAN, "local/default/prepare", RAW]
     down = lineage(context, RAW, direction="down")
