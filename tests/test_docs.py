@@ -21,6 +21,7 @@ STORIES = {
     "lineage": (),
     "locking": (),
     "make": ("make",),
+    "moving": (),
     "search": (),
 }
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
