@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     Place = tuple[str | int, ...]
 
 VALUES: tuple[Any, ...] = (
-    None, True, -1, 1 << 70, 1.5, "", "x", "\x1b[31m\u202e", "../../../../etc/passwd", [], {}, [None], {"x": None}, "\ud800", ["a"] * 3,
+    None, True, -1, 1 << 70, 1.5, "", "x", "\x1b[31m\u202e", "../../../../etc/passwd", [], {}, [None], {"x": None}, "\ud800",
+    ["a"] * 3,
 )  # fmt: skip
 COMMANDS = (
     ("resolve", "model/zoo:production"),

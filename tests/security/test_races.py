@@ -13,10 +13,27 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Self
 
     from tests.conftest import Result
 
     Run = Callable[..., Result]
+
+
+SWAPPER = """\
+import os, shutil, sys
+target, outside = sys.argv[1:]
+while True:
+    for name in ('a', 'c'):
+        path = f'{target}/{name}'
+        try:
+            if os.path.islink(path): os.unlink(path)
+            else:
+                os.rename(path, f'{target}/.gone')
+                os.symlink(f'{outside}/{name}', path)
+                shutil.rmtree(f'{target}/.gone', ignore_errors=True)
+        except OSError: pass
+"""
 
 
 class Meanwhile:
@@ -36,7 +53,7 @@ class Meanwhile:
                 continue
             self.rounds += 1
 
-    def __enter__(self) -> Meanwhile:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -115,18 +132,7 @@ def test_nothing_is_written_through_a_link_that_appears(
         [
             sys.executable,
             "-c",
-            "import os, shutil, sys\n"
-            "target, outside = sys.argv[1:]\n"
-            "while True:\n"
-            "    for name in ('a', 'c'):\n"
-            "        path = f'{target}/{name}'\n"
-            "        try:\n"
-            "            if os.path.islink(path): os.unlink(path)\n"
-            "            else:\n"
-            "                os.rename(path, f'{target}/.gone')\n"
-            "                os.symlink(f'{outside}/{name}', path)\n"
-            "                shutil.rmtree(f'{target}/.gone', ignore_errors=True)\n"
-            "        except OSError: pass\n",
+            SWAPPER,
             str(target),
             str(outside),
         ]
