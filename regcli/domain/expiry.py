@@ -61,11 +61,6 @@ class Policy:
         self.dry_run = dry_run
         self.offline = offline
 
-    @property
-    def thins(self) -> bool:
-        """Whether versions are to go that have no TTL."""
-        return self.keep_last is not None or self.keep_within is not None or self.max_size is not None
-
 
 class Expired:
     """A version that goes, or a link that is withdrawn.

@@ -23,7 +23,7 @@ from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from regcli.domain.context import Context
     from regcli.store.elsewhere import Opened
@@ -52,11 +52,6 @@ class Fetched:
         self.skipped = 0
         self.bytes = 0
         self.missing: list[str] = []
-
-
-def has_references(entries: Iterable[Entry]) -> bool:
-    """Tell whether some entry's bytes are kept elsewhere."""
-    return any(entry[3] == REFERENCE for entry in entries)
 
 
 def settle_references(context: Context, entries: Sequence[Entry], *, allow_missing: bool = False) -> list[Entry]:

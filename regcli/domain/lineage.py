@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 UP = "up"
 DOWN = "down"
 BOTH = "both"
-DIRECTIONS = (UP, DOWN, BOTH)
 
 VERSION = "version"
 RUN = "run"

@@ -229,28 +229,6 @@ def list_runs(context: Context, project: ProjectRef) -> list[tuple[Chain, Snapsh
     return sorted(found, key=lambda item: str(item[1].state["created_at"]), reverse=True)
 
 
-def run_document(context: Context, state: State) -> dict[str, Any]:
-    """Return a run as JSON shows it."""
-    return {
-        "ref": run_ref(state),
-        "id": state["id"],
-        "name": state["name"],
-        "title": state.get("title") or state["name"],
-        "job_type": state["job_type"],
-        "group": state.get("group"),
-        "tags": state.get("tags") or [],
-        "notes": state.get("notes"),
-        "state": run_state(context, state),
-        "config": state["config"],
-        "summary": state["summary"],
-        "inputs": [item["ref"] for item in state["used"]],
-        "outputs": [item["ref"] for item in state["logged"]],
-        "created_at": state["created_at"],
-        "created_by": state["created_by"],
-        "updated_at": state["updated_at"],
-    }
-
-
 def edge(version: Version) -> dict[str, Any]:
     """Return what an edge keeps of the version it points to."""
     return {

@@ -161,12 +161,6 @@ class Index:
         column = self._column(self._rows_at + 16 * self.count, 16 * self.count)
         return list(zip(self.digests(), LOCATION.iter_unpack(column), strict=True))
 
-    def encoded_rows(self) -> list[tuple[bytes, bytes]]:
-        """Return all (digest, encoded location), proven, as `encode_index` takes them."""
-        self.prove()
-        column = self._column(self._rows_at + 16 * self.count, 16 * self.count)
-        return list(zip(self.digests(), [row[0] for row in _DIGEST.iter_unpack(column)], strict=True))
-
     def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0 and not self._data:
