@@ -49,6 +49,8 @@ class Deleted:
 
 def _require_selector(text: str, further: str = "") -> None:
     head, tail = split_reference(text)
+    if tail is None and text.endswith("/"):
+        raise UsageError(f"{quote(text)} names no version", hint="write NAME:v0 for one version; `regcli ls` shows them")
     if tail is None:
         raise UsageError(f"{quote(text)} names no version", hint=f"write {quote(f'{head}:v0')} for one version{further}")
 

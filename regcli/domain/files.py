@@ -35,6 +35,11 @@ def entry_document(entry: Entry) -> dict[str, Any]:
     if flags & REFERENCE and extra is not None:
         document["ref"] = extra["ref"]
         document["check"] = extra.get("check", "size")
+        if document["check"] in ("xxh128", "md5"):
+            from regcli.store.elsewhere import hex_of
+
+            # A manifest keeps the digest of a reference as the original does; one that is a file's is shown as every file's.
+            document["digest"] = hex_of(digest) or digest
         for key in ("etag", "version_id"):
             if key in extra:
                 document[key] = extra[key]

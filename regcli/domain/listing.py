@@ -10,6 +10,7 @@ from regcli.domain.registries import Registry, find_registry, list_registries, v
 from regcli.domain.resolving import Version
 from regcli.errors import InvalidReferenceError, NotFoundError, RegcliError
 from regcli.model import (
+    REGISTRY_PREFIX,
     ArtifactName,
     CollectionRef,
     EntityName,
@@ -182,6 +183,8 @@ def _one(text: str, finders: Sequence[Callable[[], Place]]) -> Place:
     if len(found) == 2:
         place, collection = found
         other = collection.ref if isinstance(collection, Collection) else text
+        if other == text:
+            other = f"{REGISTRY_PREFIX}{text}"
         raise InvalidReferenceError(
             f"{quote(text)} names two things",
             hint=f"write {quote(f'{text}/')} for the {'registry' if isinstance(place, Registry) else 'project'},"

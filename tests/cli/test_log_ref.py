@@ -186,3 +186,12 @@ def test_the_example_about_objects_works(work: Path, home: Path, root: Path) -> 
 @pytest.mark.parametrize("topic", ["external-data", "objects"])
 def test_the_topics_are_shown(invoke: Invoke, topic: str) -> None:
     assert topic in invoke("help", topic).ok().stdout + invoke("help").ok().stdout
+
+
+def test_the_digest_of_a_referenced_file_is_shown_like_that_of_a_stored_one(invoke: Invoke, work: Path) -> None:
+    (work / "a.txt").write_text("content")
+    invoke("log", "a.txt", "-n", "stored", "-t", "dataset").ok()
+    invoke("log", "--ref", f"file://{work}/a.txt", "-n", "kept", "-t", "dataset").ok()
+    stored, kept = (invoke("files", name, "--json").ok().json["files"][0] for name in ("stored", "kept"))
+    assert kept["digest"] == stored["digest"]
+    assert invoke("files", "kept").ok().lines[0].split("\t")[2] == stored["digest"]

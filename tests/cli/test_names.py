@@ -200,3 +200,17 @@ def test_an_empty_directory_is_not_the_current_one(invoke: Invoke, data: Path, w
     words = [*command.split(), ""]
     _refused(invoke(*words, "ls") if command.startswith("-") else invoke(*words), "")
     assert sorted(work.rglob("*")) == before
+
+
+def test_each_spelling_that_is_suggested_for_two_things_works(invoke: Invoke, data: Path) -> None:
+    invoke("log", data, "-n", "same", "-t", "dataset").ok()
+    for name in ("same", "team"):
+        invoke("registry", "create", name).ok()
+    invoke("link", "same", "team/zoo").ok()
+    invoke("log", data, "-n", "other", "-t", "dataset", "--project", "team/zoo").ok()
+    for text, found in (("same", ["", "local/default/same:v0"]), ("team/zoo", ["team/zoo/other", "team/zoo:v0"])):
+        both = invoke("ls", text, "--json")
+        assert both.code == 2
+        spellings = both.error["hint"].split("'")[1::2]
+        assert len(set(spellings)) == 2
+        assert [invoke("ls", spelling).ok().stdout.partition("\t")[0] for spelling in spellings] == found
