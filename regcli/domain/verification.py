@@ -364,7 +364,7 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
             chain.refresh_head(snapshot)
         return
     seq = document.get("seq", 0)
-    if seq > snapshot.seq and not os.path.lexists(chain.commit_path(seq)):
+    if seq > snapshot.seq and not files.is_there(chain.commit_path(seq)):
         path = chain.commit_path(snapshot.seq + 1)
         words = f"{path} is missing: {chain.log} ends at {snapshot.seq}, but commit {seq} existed"
         problems.append(Problem("history", path, words))

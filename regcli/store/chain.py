@@ -238,7 +238,7 @@ class Chain:
         """
         if self.last_number() <= seq:
             return False
-        if not os.path.lexists(self.commit_path(seq + 1)):
+        if not files.is_there(self.commit_path(seq + 1)):
             raise self._missing(seq + 1, "but later commits exist")
         return True
 
@@ -337,7 +337,7 @@ class Chain:
         path = self.commit_path(snapshot.seq + 1)
         if snapshot.seq == 0:
             self._make_log()
-        elif not os.path.lexists(self.commit_path(snapshot.seq)):
+        elif not files.is_there(self.commit_path(snapshot.seq)):
             # Only the head knows of it. A commit after a hole would make the hole one for good.
             raise self._missing(snapshot.seq, "so nothing can follow it")
         # What no reader could take in must not be published: it would end the log for good.

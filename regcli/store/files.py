@@ -85,6 +85,21 @@ def read_document(path: str, limit: int = MAX_DOCUMENT, *, dir_fd: int | None = 
         os.close(descriptor)
 
 
+def is_there(path: str) -> bool:
+    """Tell whether there is anything under a name; not knowing is not no, as it would be to `os.path.lexists`.
+
+    Raises:
+        StorageError: it cannot be told.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    return True
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write every byte, whatever the kernel takes at a time."""
     view = memoryview(data)

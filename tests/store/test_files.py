@@ -168,6 +168,22 @@ def test_a_missing_document_is_told_from_a_damaged_one(tmp_path: Path) -> None:
         files.read_document(str(tmp_path / "f"))
 
 
+def test_not_knowing_is_not_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    assert files.is_there(f"{tmp_path}/file")
+    assert files.is_there(f"{tmp_path}/link")
+    assert not files.is_there(f"{tmp_path}/none")
+    assert not files.is_there(f"{tmp_path}/file/none")
+
+    def fail(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    monkeypatch.setattr(os, "lstat", fail)
+    with pytest.raises(StorageError, match="cannot read .*: input/output error"):
+        files.is_there(f"{tmp_path}/file")
+
+
 def test_make_directories_makes_the_whole_path_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(files, "fsync_directory", synced.append)
