@@ -259,6 +259,10 @@ FORGERIES: tuple[Forgery, ...] = (
 )
 
 
+# These do not change what `resolve` says, only what lies behind it.
+HIDDEN = (take_the_signature_out, exchange_only_the_manifest)
+
+
 def name_of(forgery: Forgery) -> str:
     return forgery.__name__
 
@@ -267,6 +271,7 @@ def name_of(forgery: Forgery) -> str:
 def test_a_forgery_is_refused(place: Place, regcli: Run, forgery: Forgery) -> None:
     honest = regcli("resolve", REF).ok()
     assert honest.lines == ["model/zoo:v0"]
+    honest_json = regcli("resolve", REF, "--json").ok()
     forgery(place)
     for command in (("resolve", REF), ("download", REF, "-o", "out")):
         done = regcli(*command)
@@ -274,6 +279,17 @@ def test_a_forgery_is_refused(place: Place, regcli: Run, forgery: Forgery) -> No
         assert done.stdout == ""
         assert "Traceback" not in done.stderr
     assert not (place.work / "out").exists()
+    # Without the check the forgery works: the root itself is in order, and gives the attacker's answer.
+    believed = regcli("resolve", REF, "--json", "--allow-unsigned")
+    expected = {take_the_alias_away: 3, clear_it_by_mallory: 3, exchange_the_source: 6}
+    assert believed.code == expected.get(forgery, 0), believed
+    if believed.code == 0:
+        kept = json.loads(honest_json.stdout)
+        assert {**json.loads(believed.stdout), "seq": 0, "warnings": 0} != {
+            **kept,
+            "seq": 0,
+            "warnings": 0,
+        } or forgery in HIDDEN
 
 
 @pytest.mark.parametrize("command", READERS, ids=" ".join)
