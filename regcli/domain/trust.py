@@ -65,9 +65,10 @@ class Trust:
         """Tell whether anything was ever seen signed in a root: one `stat`, for the many roots where nothing was."""
         if self.seen_path is None:
             return False
-        import os
+        from regcli.store import files
 
-        return os.path.lexists(f"{self.seen_path}/{seen_name(root_id)}")
+        # What cannot be looked at is not "never seen": that would open the way to what is older.
+        return files.is_there(f"{self.seen_path}/{seen_name(root_id)}")
 
     def witness(self, root_id: str) -> Witness:
         """Return what the user has seen of a root's signed aliases; read at first use."""

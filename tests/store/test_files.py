@@ -180,7 +180,7 @@ def test_not_knowing_is_not_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(errno.EIO, "Input/output error", path)
 
     monkeypatch.setattr(os, "lstat", fail)
-    with pytest.raises(StorageError, match="cannot read .*: input/output error"):
+    with pytest.raises(StorageError, match=r"cannot read .*: input/output error"):
         files.is_there(f"{tmp_path}/file")
 
 
