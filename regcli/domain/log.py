@@ -219,7 +219,7 @@ def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple
     for entry in request.entries:
         if entry[0] in added and added[entry[0]][1] != entry[1]:
             raise UsageError(
-                f"two sources give the path {quote(entry[0])} different content", hint="place one elsewhere with --at"
+                f"two sources give the path {quote(entry[0])} different content", hint="name the reference, as in --ref NAME=URI"
             )
         added[entry[0]] = entry
     base: list[Entry] = []
@@ -235,7 +235,7 @@ def _checked(entries: list[Entry]) -> list[Entry]:
     paths = [entry[0] for entry in entries]
     problem = problem_in_paths(paths) if paths else None
     if problem is not None:
-        raise InvalidPathError(problem, hint="rename one of them, or place it elsewhere with --at")
+        raise InvalidPathError(problem, hint="rename one of them, or log one alone and then the other with --base and --at")
     return entries
 
 

@@ -38,7 +38,7 @@ def explain(error: OSError, what: str) -> StorageError:
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         hint = "free some space (`regcli gc` frees what the store no longer needs), then try again"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "check the permissions of the root, or name another with --root"
+        hint = "check its permissions; `regcli doctor` looks at those of the root"
     elif error.errno == errno.EMFILE:
         hint = "raise the limit on open files (ulimit -n)"
     return StorageError(f"{what}: {reason}", hint=hint)

@@ -355,7 +355,8 @@ def _unique(entries: list[Entry]) -> list[Entry]:
         if kept and kept[-1][0] == entry[0]:
             if kept[-1][1:4] != entry[1:4]:
                 raise UsageError(
-                    f"two sources give different content for {quote(entry[0])}", hint="place one of them with --at"
+                    f"two sources give different content for {quote(entry[0])}",
+                    hint="rename one, or log one alone and then the other with --base and --at",
                 )
         else:
             kept.append(entry)

@@ -247,3 +247,15 @@ def test_a_large_file_is_never_held_in_memory(work: Path, root: Path, home: Path
         )
         assert done.returncode == 0, done.stderr
         assert int(done.stderr.split()[-1]) < 150 * 1024
+
+
+def test_what_is_suggested_for_two_sources_of_one_path_works(invoke: Invoke, work: Path) -> None:
+    for name in ("one", "two"):
+        (work / name).mkdir()
+        (work / name / "x").write_text(name)
+    clash = invoke("log", "one", "two", "-n", "a", "-t", "dataset")
+    assert clash.code == 2
+    assert "--base and --at" in clash.stderr
+    invoke("log", "one", "-n", "a", "-t", "dataset").ok()
+    invoke("log", "two", "-n", "a", "--base", "a", "--at", "two").ok()
+    assert [row["path"] for row in invoke("files", "a", "--json").ok().json["files"]] == ["two/x", "x"]
