@@ -317,8 +317,8 @@ class Draft:
 
 def put_kept(batch: Batch, contents: dict[bytes, bytes]) -> None:
     """Stage small contents that were kept in memory."""
-    for digest, data in contents.items():
-        batch.put_small(digest, data)
+    for data in contents.values():
+        batch.put_bytes(data)
 
 
 def _check_policy(policy: str) -> None:

@@ -7,7 +7,15 @@ from regcli.domain.aliasing import alias_operations, moved_from
 from regcli.domain.apart import require_outside
 from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate, require_free
 from regcli.domain.resolving import Version, resolve, source_of
-from regcli.errors import ConflictError, NotFoundError, RegcliError, SourceChangedError, TypeMismatchError, UsageError
+from regcli.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    RegcliError,
+    SourceChangedError,
+    TypeMismatchError,
+    UsageError,
+)
 from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, quote
 from regcli.store import backrefs
 from regcli.store.files import random_hex
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from regcli.domain.context import Context
+    from regcli.domain.context import Change, Context
     from regcli.model import Alias, Tag, TypeName
     from regcli.store.batch import Batch
     from regcli.store.chain import Snapshot
@@ -189,8 +197,14 @@ def _merge(base: Sequence[Entry], remove: Sequence[str], added: Sequence[Entry])
     return sorted(merged.values(), key=lambda entry: entry[0].encode())
 
 
-def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple[list[Entry], Ingested]:
-    """Store the files (or only hash them, without a batch); returns the version's entries, sorted by path."""
+def collect(
+    context: Context, batch: Batch | None, request: LogRequest, *, unless: str | None = None
+) -> tuple[list[Entry], Ingested]:
+    """Store the files (or only hash them, without a batch); returns the version's entries, sorted by path.
+
+    `unless` is the digest of a version: where it is sure that it would come out again, there are no entries, and the
+    second answer says so (`is_as_before`).
+    """
     from regcli.store.ingest import ingest
 
     for source in request.sources:
@@ -206,10 +220,12 @@ def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple
         rehash=request.rehash,
         progress=request.progress,
         store_root=context.root_path,
+        unless=unless if is_plain(request) else None,
     )
     entries = taken.entries
-    if request.base is None and not request.entries and not request.expected:
+    if is_plain(request):
         return entries, taken
+    taken.digest = ""
     _take_given(context, batch, request)
     is_all = not entries and request.base is None and not request.remove
     if is_all and len({entry[0] for entry in request.entries}) == len(request.entries):
@@ -228,6 +244,11 @@ def collect(context: Context, batch: Batch | None, request: LogRequest) -> tuple
 
         base = read_manifest(context, resolve(context, request.base, action="download").record)
     return _checked(_merge(base, request.remove, list(added.values()))), taken
+
+
+def is_plain(request: LogRequest) -> bool:
+    """Tell whether the version is what the sources give, no more and no less."""
+    return request.base is None and not request.entries and not request.expected
 
 
 def _checked(entries: list[Entry]) -> list[Entry]:
@@ -253,7 +274,8 @@ def _take_given(context: Context, batch: Batch | None, request: LogRequest) -> N
     if batch is None:
         return
     for digest, data in request.contents.items():
-        batch.put_small(digest, data)
+        if batch.put_bytes(data) != digest.hex():
+            raise IntegrityError("a content that was kept in memory is not what its digest says")
     wanted = {bytes.fromhex(entry[1]) for entry in request.entries if not entry[3] & REFERENCE}
     wanted.difference_update(request.contents)
     missing = wanted - context.root.content.have_binary(wanted)
@@ -291,10 +313,14 @@ def log_version(context: Context, request: LogRequest) -> Logged:
     if request.dry_run:
         return _dry_run(context, request, collection, ref)
     with context.lock("content"), context.root.content.batch() as batch:
-        entries, taken = collect(context, batch, request)
-        logged = _describe(ref, entries, request.algorithm)
-        logged.skipped_links = taken.skipped_links
-        _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
+        entries, taken = collect(context, batch, request, unless=_digest_of_latest(request, collection))
+        logged = _describe(ref, entries, taken, request.algorithm)
+        if taken.is_as_before and not _commit_unchanged(context, request, collection, inputs, logged):
+            # Another process was faster.
+            entries, taken = collect(context, batch, request)
+            logged = _describe(ref, entries, taken, request.algorithm)
+        if not taken.is_as_before:
+            _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
         for path in taken.remove_sources():
             context.warnings.append(f"{path} changed while it was logged and was not removed")
     if logged.version is not None:
@@ -319,8 +345,23 @@ def _follow_up(context: Context, request: LogRequest, logged: Logged, version: V
         logged.linked.append(link_version(context, version.ref, target, aliases=()).version.ref)
 
 
-def _describe(ref: CollectionRef, entries: Sequence[Entry], algorithm: str) -> Logged:
-    return Logged(str(ref), manifest_digest(entries, algorithm), sum(entry[2] for entry in entries), len(entries))
+def _describe(ref: CollectionRef, entries: Sequence[Entry], taken: Ingested, algorithm: str) -> Logged:
+    if taken.is_as_before:
+        logged = Logged(str(ref), taken.digest, taken.bytes, taken.files)
+    else:
+        digest = taken.digest or manifest_digest(entries, algorithm)
+        logged = Logged(str(ref), digest, sum([entry[2] for entry in entries]), len(entries))
+    logged.skipped_links = taken.skipped_links
+    return logged
+
+
+def _digest_of_latest(request: LogRequest, collection: Collection) -> str | None:
+    """Return the digest with which a log of the same files makes no version; None where it would make one."""
+    current = _current_latest(collection.snapshot)
+    if current is None or request.new_version or current[1].get("algorithm") != request.algorithm:
+        return None
+    digest: str = current[1]["digest"]
+    return digest
 
 
 def _first_dry_run(context: Context, request: LogRequest, ref: CollectionRef) -> Logged:
@@ -328,16 +369,14 @@ def _first_dry_run(context: Context, request: LogRequest, ref: CollectionRef) ->
     if request.type is None:
         raise _missing_type()
     entries, taken = collect(context, None, request)
-    logged = _describe(ref, entries, request.algorithm)
+    logged = _describe(ref, entries, taken, request.algorithm)
     logged.created = True
-    logged.skipped_links = taken.skipped_links
     return logged
 
 
 def _dry_run(context: Context, request: LogRequest, collection: Collection, ref: CollectionRef) -> Logged:
-    entries, taken = collect(context, None, request)
-    logged = _describe(ref, entries, request.algorithm)
-    logged.skipped_links = taken.skipped_links
+    entries, taken = collect(context, None, request, unless=_digest_of_latest(request, collection))
+    logged = _describe(ref, entries, taken, request.algorithm)
     current = _current_latest(collection.snapshot)
     if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
         logged.version = Version(collection, *current)
@@ -415,6 +454,43 @@ def _commit(
         return done
 
     change = context.transact(collection.chain, check)
+    _conclude(collection, change, index, done, logged)
+
+
+class _OvertakenError(Exception):
+    """The latest version is another one by now."""
+
+
+def _commit_unchanged(
+    context: Context, request: LogRequest, collection: Collection, inputs: Sequence[Version], logged: Logged
+) -> bool:
+    """Take what was given for the version that is there; False, with nothing done, where the latest is another by now."""
+    if request.run is not None:
+        runs.ensure_run(context, request.run)
+    done: list[Operation] = []
+    index = -1
+
+    def check(snapshot: Snapshot) -> list[Operation]:
+        nonlocal done, index
+        now = Collection(collection.base, collection.chain, snapshot, None)
+        _check_type(now, request.type)
+        current = _current_latest(snapshot)
+        if current is None or current[1]["digest"] != logged.digest:
+            raise _OvertakenError
+        index = current[0]
+        logged.ignored = _ignored(request, current[1], inputs)
+        done = _unchanged_operations(context, request, now, snapshot, *current)
+        return done
+
+    try:
+        change = context.transact(collection.chain, check)
+    except _OvertakenError:
+        return False
+    _conclude(collection, change, index, done, logged)
+    return True
+
+
+def _conclude(collection: Collection, change: Change, index: int, done: list[Operation], logged: Logged) -> None:
     after = Collection(collection.base, collection.chain, change.snapshot, None)
     record = change.snapshot.records.get(index)
     if record is None:

@@ -12,19 +12,30 @@ from regcli.errors import SourceChangedError, UsageError
 from regcli.model import quote
 from regcli.store import batch as batches
 from regcli.store import blobs, files, packs
-from regcli.store.manifest import EXECUTABLE, FILE, InvalidPathError, has_twins, normalize_path, problem_in_paths, sort_entries
-from regcli.store.statcache import Section, make_key, no_section
+from regcli.store.manifest import (
+    EXECUTABLE,
+    FILE,
+    InvalidPathError,
+    has_twins,
+    manifest_digest,
+    normalize_path,
+    problem_in_paths,
+    sort_entries,
+)
+from regcli.store.statcache import KEY, ROW, Section, Summary, make_key, no_section, pack_rows
 from regcli.store.walk import Walk, refuse_special
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from regcli.store.batch import Batch
     from regcli.store.manifest import Entry
     from regcli.store.statcache import StatCache
 
     Progress = Callable[[int, int], None]
+    Part = tuple[str, list[str], bytes]  # prefix of a directory, names, a ROW for each
 
 _OPEN = files.READ & ~files.NOFOLLOW
 
@@ -55,12 +66,16 @@ class Ingested:
         bytes_read: bytes that were read, because the stat cache did not know them.
         skipped_links: links to directories that were not followed.
         moved: sources to be removed by `remove_sources` (only with link mode `move`).
+        digest: of the entries' manifest, where it had to be computed, else "".
+        is_as_before: the digest is the one that was asked for with `unless`; then there are no entries.
     """
 
-    __slots__ = ("bytes", "bytes_read", "entries", "files", "moved", "skipped_links")
+    __slots__ = ("bytes", "bytes_read", "digest", "entries", "files", "is_as_before", "moved", "skipped_links")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.digest = ""
+        self.is_as_before = False
         self.files = 0
         self.bytes = 0
         self.bytes_read = 0
@@ -97,6 +112,7 @@ def ingest(
     rehash: bool = False,
     progress: Progress | None = None,
     store_root: str | None = None,
+    unless: str | None = None,
 ) -> Ingested:
     """Stage the content of files and directories; nothing is published.
 
@@ -110,6 +126,8 @@ def ingest(
         rehash: read everything, whatever the cache says.
         progress: called with files and bytes so far.
         store_root: a directory to leave out where a source contains it; the batch's root by default.
+        unless: digest of a manifest that the caller has already. Where the cache proves that one directory would give it
+            again, no entries are made (`Ingested.is_as_before`).
 
     Raises:
         UsageError: a source is missing or no file, or two sources give one path different content.
@@ -128,6 +146,9 @@ def ingest(
     was_collecting = gc.isenabled()
     gc.disable()
     try:
+        sources = list(sources)
+        if len(sources) == 1 and link_mode == "copy" and not rehash and cache is not None:
+            run.summarizes(algorithm, unless)
         return _ingest(run, sources, cache, algorithm, follow_directory_links=follow_directory_links, rehash=rehash, root=root)
     finally:
         if was_collecting:
@@ -157,9 +178,11 @@ def _ingest(
         if _is_directory(source.path):
             walk = Walk(source.path, exclude=source.exclude, follow_directory_links=follow_directory_links, avoid=avoid)
             run.take_directory(walk, prefix)
+            if run.result.is_as_before:
+                return run.result
         else:
             _take_one(run, prefix + _basename(source.path), source.path)
-        section.save(len(run.result.entries) - before)
+        run.learned_all = section.save(len(run.result.entries) - before)
     if pairs:
         section = no_section(algorithm) if cache is None else cache.section("", algorithm)
         run.use(section, rehash=rehash)
@@ -215,7 +238,10 @@ def _take_one(run: _Run, artifact_path: str, local: str) -> None:
 class _Run:
     """The state of one `ingest`."""
 
-    __slots__ = ("_batch", "_known", "_link_mode", "_md5", "_progress", "_section", "_told", "result")
+    __slots__ = (
+        "_algorithm", "_answers", "_batch", "_link_mode", "_listing", "_md5", "_progress", "_rehash", "_section", "_told",
+        "_unless", "learned_all", "result",
+    )  # fmt: skip
 
     def __init__(self, batch: Batch | None, *, link_mode: str, md5: bool, progress: Progress | None) -> None:
         self._batch = batch
@@ -224,43 +250,117 @@ class _Run:
         self._progress = progress
         self.result = Ingested()
         self._section = no_section()
-        self._known: dict[bytes, bytes] = {}
+        self._answers: dict[bytes, bytes] | None = {}
+        self._rehash = False
         self._told = 0
+        self._algorithm = ""
+        self._unless: bytes | None = None
+        self._listing: Any = None
+        self.learned_all = True
+
+    def summarizes(self, algorithm: str, unless: str | None) -> None:
+        """Use and keep a summary of the only source."""
+        self._algorithm = algorithm
+        self._unless = bytes.fromhex(unless) if unless is not None else None
 
     def use(self, section: Section, *, rehash: bool) -> None:
         """Answer from this section of the cache from now on, as far as the blobs are still stored."""
         self._section = section
-        known = section.known
-        if rehash or self._link_mode != "copy":
-            known = {}
-        elif known and self._batch is not None:
+        self._answers = None
+        self._rehash = rehash
+
+    @property
+    def _known(self) -> dict[bytes, bytes]:
+        if self._answers is None:
+            self._answers = self._load_known()
+        return self._answers
+
+    def _load_known(self) -> dict[bytes, bytes]:
+        if self._rehash or self._link_mode != "copy":
+            return {}
+        known = self._section.known
+        if known and self._batch is not None:
             wanted = {value[:16] for value in known.values()} if self._md5 else set(known.values())
             missing = wanted - self._batch.content.have_binary(wanted)
             if missing:
                 known = {key: value for key, value in known.items() if value[:16] not in missing}
-        self._known = known
+        return known
 
     def take_directory(self, walk: Walk, prefix: str) -> None:
-        """Take all files that a walk finds."""
-        entries = self.result.entries
-        # The walk itself answers for what is known, unless entries need more than the digest.
-        walk.answer({} if self._md5 else self._known, entries, prefix)
+        """Take all files that a walk finds; only look at them where the cache may know what they are together."""
+        summary = self._section.summary() if self._unless is not None else None
+        if summary is not None and summary.digest != self._unless:
+            summary = None
+        waiting: list[Part] = []
+        self._listing = xxhash.xxh3_128(prefix.encode()) if self._algorithm else None
         for place, descriptor, found in walk.directories():
-            for name, status in found:
-                self.take(f"{prefix}{place}{name}", name, descriptor, f"{walk.top}/{place}{name}", status)
-            self.report()
+            part = place, [name for name, _ in found], pack_rows([status for _, status in found])
+            if self._listing is not None:
+                # A length before what has one, and "/" between names, which have none.
+                names = os.fsencode("/".join(part[1]))
+                self._listing.update(b"%d %d %s/%s" % (len(found), len(names), os.fsencode(place), names))
+                self._listing.update(part[2])
+            if summary is not None:
+                waiting.append(part)
+            else:
+                self._take_part(part, walk, prefix, descriptor)
         self.result.skipped_links += walk.skipped_links
+        if summary is not None and self._listing.digest() == summary.listing:
+            self._answer(summary)
+            return
+        waiting.reverse()
+        while waiting:
+            # Bit by bit: a million rows and a million entries need not be there together.
+            self._take_part(waiting.pop(), walk, prefix, None)
+
+    def _answer(self, summary: Summary) -> None:
+        result = self.result
+        result.is_as_before = True
+        result.digest = summary.digest.hex()
+        result.files, result.bytes = summary.files, summary.bytes
+        if self._progress is not None:
+            self._progress(result.files, result.bytes)
+
+    def _take_part(self, part: Part, walk: Walk, prefix: str, descriptor: int | None) -> None:
+        place, names, rows = part
+        keys = list(ROW.iter_unpack(rows))
+        get = self._known.get
+        values = [get(key) for key, _ in keys]
+        start = prefix + place
+        if None not in values and not self._md5:
+            self.result.entries += [
+                (start + name, value.hex(), int.from_bytes(key[16:24], "little"), EXECUTABLE if mode & 0o111 else FILE, None)
+                for name, value, (key, mode) in zip(names, values, keys, strict=True)
+                if value is not None
+            ]
+            self.report()
+            return
+        opened = walk.reopen(place) if descriptor is None else descriptor
+        try:
+            for name, (key, mode), value in sorted(zip(names, keys, values, strict=True)):
+                self._take(start + name, name, opened, f"{walk.top}/{place}{name}", key, mode, value)
+        finally:
+            if descriptor is None:
+                os.close(opened)
+        self.report()
 
     def take(self, path: str, name: str, directory: int | None, where: str, status: os.stat_result) -> None:
         """Take one file: from the cache, else by reading it."""
-        value = self._known.get(make_key(status))
-        if value is None:
-            value, status = self._read(name, directory, where, status)
-        extra = {"md5": value[16:].hex()} if self._md5 else None
-        flags = EXECUTABLE if status.st_mode & 0o111 else FILE
-        self.result.entries.append((path, value[:16].hex(), status.st_size, flags, extra))
+        key = make_key(status)
+        self._take(path, name, directory, where, key, status.st_mode, self._known.get(key))
 
-    def _read(self, name: str, directory: int | None, where: str, status: os.stat_result) -> tuple[bytes, os.stat_result]:
+    def _take(
+        self, path: str, name: str, directory: int | None, where: str, key: bytes, mode: int, value: bytes | None
+    ) -> None:
+        if value is None:
+            value, status = self._read(name, directory, where, key)
+            mode, size = status.st_mode, status.st_size
+        else:
+            size = KEY.unpack(key)[2]
+        extra = {"md5": value[16:].hex()} if self._md5 else None
+        self.result.entries.append((path, value[:16].hex(), size, EXECUTABLE if mode & 0o111 else FILE, extra))
+
+    def _read(self, name: str, directory: int | None, where: str, key: bytes) -> tuple[bytes, os.stat_result]:
         try:
             descriptor = os.open(name, _OPEN, dir_fd=directory)
         except FileNotFoundError as error:
@@ -270,7 +370,7 @@ class _Run:
         except OSError as error:
             raise files.explain(error, f"cannot read {where}") from error
         try:
-            size = status.st_size
+            size = int.from_bytes(key[16:24], "little")
             if size < packs.SMALL and self._link_mode != "hardlink":
                 # The walk's stat is the look from before: one call fewer for each file.
                 try:
@@ -278,14 +378,18 @@ class _Run:
                     after = os.fstat(descriptor)
                 except OSError as error:
                     raise files.explain(error, f"cannot read {where}") from error
-                if len(data) == size and batches.is_unchanged(status, after):
+                if len(data) == size and make_key(after) == key:
                     digest = xxhash.xxh3_128_digest(data)
                     if self._batch is not None:
                         self._batch.put_small(digest, data)
                     value = digest + batches.md5_of(data) if self._md5 else digest
                     self._learn(value, after, where)
                     return value, after
-            return self._read_slowly(descriptor, where)
+            value, after = self._read_slowly(descriptor, where)
+            if make_key(after) != key:
+                # It is no longer what the walk saw.
+                self._algorithm = ""
+            return value, after
         finally:
             os.close(descriptor)
 
@@ -345,6 +449,10 @@ class _Run:
         problem = problem_in_paths(paths) if entries else None
         if problem is not None:
             raise InvalidPathError(problem, hint="rename the file, or leave it out with --exclude")
+        if self._algorithm and self._listing is not None and self.learned_all:
+            result.digest = manifest_digest(entries, self._algorithm)
+            summary = Summary(self._listing.digest(), bytes.fromhex(result.digest), result.files, result.bytes)
+            self._section.save_summary(summary)
         return result
 
 

@@ -9,14 +9,10 @@ from regcli.errors import StorageError, UsageError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.ignore import Ignore, excludes, read_ignore_file
-from regcli.store.manifest import EXECUTABLE, FILE
-from regcli.store.statcache import KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from regcli.store.manifest import Entry
+    from collections.abc import Iterator, Sequence
 
     Files = list[tuple[str, os.stat_result]]
     Identity = tuple[int, int]
@@ -39,7 +35,7 @@ class Walk:
         skipped_links: links to directories that were not followed, relative to `top`.
     """
 
-    __slots__ = ("_always", "_avoid", "_entries", "_follow", "_get", "_place", "skipped_links", "top")
+    __slots__ = ("_always", "_avoid", "_follow", "skipped_links", "top")
 
     def __init__(
         self,
@@ -55,25 +51,13 @@ class Walk:
         self._avoid = avoid
         self._always = Ignore(exclude) if exclude else None
         self.skipped_links: list[str] = []
-        self._get: Callable[[bytes], bytes | None] | None = None
-        self._entries: list[Entry] = []
-        self._place = ""
-
-    def answer(self, known: dict[bytes, bytes], entries: list[Entry], place: str) -> None:
-        """Do not yield the files whose digests are known (by the key of the stat cache): append their entries, below `place`.
-
-        Here and not where the others are handled: in a tree that did not change this loop is all there is, and what is done
-        for each file counts.
-        """
-        self._get = known.get if known else None
-        self._entries = entries
-        self._place = place
 
     def directories(self) -> Iterator[tuple[str, int, Files]]:
-        """Yield (prefix, descriptor, files sorted by name) for each directory, large ones in parts.
+        """Yield (prefix, descriptor, files) for each directory, large ones in parts.
 
         `prefix` is the directory's path below the start with a final slash, or "". The descriptor is valid until the next
-        directory is asked for. A `stat` is the file's own, where a link was followed too.
+        directory is asked for. A `stat` is the file's own, where a link was followed too. Files come in the file system's
+        order, which stays while the directory does.
 
         Raises:
             UsageError: a dangling link, socket, FIFO or device is in the way.
@@ -123,7 +107,6 @@ class Walk:
         found: Files = []
         add = found.append
         is_filtered = scope is not None or self._always is not None
-        get, hit, key_of, place = self._get, self._entries.append, KEY.pack, self._place + prefix
         try:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
@@ -142,22 +125,26 @@ class Walk:
                             self._descend(f"{prefix}{name}/", other, scope, above, below)
                             continue
                         status = other
-                    elif get is not None:
-                        size = status.st_size
-                        value = get(key_of(status.st_dev, status.st_ino, size, status.st_mtime_ns, status.st_ctime_ns))
-                        if value is not None:
-                            hit((place + name, value.hex(), size, EXECUTABLE if mode & 0o111 else FILE, None))
-                            continue
                     add((name, status))
                     if len(found) >= _CHUNK:
-                        found.sort(key=_prefix_of)
                         yield found
                         found = []
                         add = found.append
         except OSError as error:
             raise files.explain(error, f"cannot read {self.top}/{prefix}") from error
-        found.sort(key=_prefix_of)
         yield found
+
+    def reopen(self, prefix: str) -> int:
+        """Open a directory again that was walked through; the descriptor is the caller's.
+
+        Raises:
+            StorageError: it cannot be opened any more.
+        """
+        top = os.open(self.top, DIRECTORY)
+        try:
+            return self._open(top, prefix)
+        finally:
+            os.close(top)
 
     def _descend(
         self, prefix: str, status: os.stat_result, scope: Ignore | None, above: frozenset[Identity], below: list[Pending]

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from regcli.errors import SourceChangedError, StorageError, UsageError
 from regcli.store import packs, statcache
 from regcli.store.content import Content
 from regcli.store.ingest import Source, ingest
-from regcli.store.manifest import EXECUTABLE, InvalidPathError
+from regcli.store.manifest import EXECUTABLE, InvalidPathError, manifest_digest
 from regcli.store.statcache import KEY, StatCache, is_settled
 from tests.store.content_cases import all_files, collision, digest_of, litter, log, make_tree, store
 
@@ -274,6 +275,92 @@ def test_unchanged_files_are_not_read_again(content: Content, tree: str, cache: 
     assert log(content, tree, cache=cache, rehash=True).bytes_read == first.bytes
 
 
+def test_a_tree_that_is_as_before_needs_no_entries(content: Content, tree: str, cache: StatCache) -> None:
+    settle()
+    first = log(content, tree, cache=cache)
+    assert first.digest == manifest_digest(first.entries)
+    again = log(content, tree, cache=cache, unless=first.digest)
+    assert (again.is_as_before, again.entries, again.digest) == (True, [], first.digest)
+    assert (again.files, again.bytes, again.bytes_read) == (first.files, first.bytes, 0)
+    # Who has something else, or wants to be sure, gets the entries.
+    assert log(content, tree, cache=cache, unless="0" * 32).entries == first.entries
+    assert log(content, tree, cache=cache, unless=first.digest, rehash=True).entries == first.entries
+    assert log(content, tree, cache=cache, unless=first.digest, link_mode="move").entries == first.entries
+    assert log(content, tree, unless=first.digest).entries == first.entries
+
+
+CHANGES = {
+    "content": lambda top: rewrite(f"{top}/a/one", b"eno"),
+    "size": lambda top: rewrite(f"{top}/a/one", b"longer"),
+    "new file": lambda top: rewrite(f"{top}/a/new", b""),
+    "removed": lambda top: os.unlink(f"{top}/a/one"),
+    "renamed": lambda top: os.rename(f"{top}/a/one", f"{top}/a/eno"),
+    "moved": lambda top: os.rename(f"{top}/a/one", f"{top}/a/b/one"),
+    "swapped": lambda top: swap(f"{top}/a/one", f"{top}/empty"),
+    "executable": lambda top: os.chmod(f"{top}/a/one", 0o755),
+    "directory renamed": lambda top: os.rename(f"{top}/a", f"{top}/z"),
+    "ignored": lambda top: rewrite(f"{top}/.regcliignore", b"one\n"),
+}
+
+
+def swap(one: str, other: str) -> None:
+    """Let two files change their names."""
+    os.rename(one, f"{one}.swap")
+    os.rename(other, one)
+    os.rename(f"{one}.swap", other)
+
+
+def rewrite(path: str, data: bytes) -> None:
+    """Write a file, and give it the times that it had."""
+    status = os.stat(path) if os.path.exists(path) else None
+    with open(path, "wb") as file:
+        file.write(data)
+    if status is not None:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_shows_in_the_listing(content: Content, tree: str, cache: StatCache, change: str) -> None:
+    settle()
+    first = log(content, tree, cache=cache)
+    CHANGES[change](tree)
+    again = log(content, tree, cache=cache, unless=first.digest)
+    assert not again.is_as_before
+    assert again.entries == log(content, tree).entries != first.entries
+
+
+def test_the_place_in_the_artifact_and_what_is_left_out_are_part_of_the_listing(
+    content: Content, tree: str, cache: StatCache
+) -> None:
+    settle()
+    first = log(content, tree, cache=cache)
+    for source in (Source(tree, "below"), Source(tree, exclude=["one"])):
+        with content.batch() as batch:
+            other = ingest(batch, [source], cache=cache, unless=first.digest)
+        assert not other.is_as_before
+        assert other.entries == ingest(None, [source]).entries != first.entries
+
+
+def test_a_tree_with_young_files_is_looked_at_again(content: Content, tree: str, cache: StatCache, tmp_path: object) -> None:
+    settle()
+    first = log(content, tree, cache=cache)
+    with open(f"{tree}/young", "wb") as file:
+        file.write(b"1")
+    second = log(content, tree, cache=cache, unless=first.digest)
+    third = log(content, tree, cache=cache, unless=second.digest or manifest_digest(second.entries))
+    assert not third.is_as_before
+    assert third.bytes_read == 1
+
+
+def test_a_listing_is_the_same_however_inodes_are_numbered() -> None:
+    statuses = [os.stat("/"), os.stat("/usr")]
+    one_by_one = b"".join(statcache.ROW.pack(statcache.make_key(status), status.st_mode) for status in statuses)
+    assert statcache.pack_rows(statuses) == one_by_one
+    assert statcache.pack_rows([]) == b""
+    huge = SimpleNamespace(st_dev=1, st_ino=1 << 63, st_size=5, st_mtime_ns=-1, st_ctime_ns=2, st_mode=0o100644)
+    assert statcache.ROW.unpack(statcache.pack_rows([huge])) == (KEY.pack(1, 1 << 63, 5, -1, 2), 0o100644)  # type: ignore[list-item]
+
+
 def test_changes_are_read(content: Content, tree: str, cache: StatCache) -> None:
     settle()
     log(content, tree, cache=cache)
@@ -318,11 +405,14 @@ def test_the_grain_depends_on_the_file_system(device: int, mtime: int, ctime: in
     assert is_settled(key, base + max(mtime, ctime) + age) is expected
 
 
+@pytest.mark.parametrize("file", ["rows", "summary"])
 @pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "delete", "fifo", "directory", "link", "other"])
-def test_a_damaged_cache_is_an_empty_cache(content: Content, tree: str, cache: StatCache, tmp_path: object, harm: str) -> None:
+def test_a_damaged_cache_is_an_empty_cache(
+    content: Content, tree: str, cache: StatCache, tmp_path: object, harm: str, file: str
+) -> None:
     settle()
     first = log(content, tree, cache=cache)
-    (name,) = os.listdir(f"{tmp_path}/cache")
+    name = sorted(os.listdir(f"{tmp_path}/cache"))[file == "summary"]
     path = f"{tmp_path}/cache/{name}"
     data = all_files(f"{tmp_path}/cache")[name]
     os.unlink(path)
@@ -334,16 +424,16 @@ def test_a_damaged_cache_is_an_empty_cache(content: Content, tree: str, cache: S
         os.symlink("/dev/zero", path)
     elif harm != "delete":
         changed = {
-            "flip": data[:100] + bytes([data[100] ^ 1]) + data[101:],
+            "flip": data[:70] + bytes([data[70] ^ 1]) + data[71:],
             "truncate": data[:-1],
             "empty": b"",
             "other": b"something else entirely, and long enough",
         }
-        with open(path, "wb") as file:
-            file.write(changed[harm])
-    again = log(content, tree, cache=cache)
+        with open(path, "wb") as stream:
+            stream.write(changed[harm])
+    again = log(content, tree, cache=cache, unless=first.digest if file == "summary" else None)
     assert again.entries == first.entries
-    assert again.bytes_read == first.bytes
+    assert again.bytes_read == (first.bytes if file == "rows" else 0)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(content: Content, tree: str, tmp_path: object) -> None:
@@ -364,7 +454,7 @@ def test_the_cache_is_believed_only_as_far_as_the_store_has_the_blobs(tree: str,
 
 def test_rows_of_files_that_are_gone_are_dropped(tmp_path: object) -> None:
     section = StatCache(f"{tmp_path}/cache").section("x")
-    section.known = {KEY.pack(1, n, 0, 0, 0): b"d" * 16 for n in range(1000)}
+    section.known.update({KEY.pack(1, n, 0, 0, 0): b"d" * 16 for n in range(1000)})
     section.fresh += KEY.pack(1, 5000, 0, 0, 0) + b"e" * 16
     section.save(10)
     assert len(StatCache(f"{tmp_path}/cache").section("x").known) == 1

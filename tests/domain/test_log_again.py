@@ -1,0 +1,110 @@
+"""Logging what did not change: answered by the stat cache alone, and still right when others log meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from regcli.domain.log import LogRequest, log_version
+from regcli.model import Alias, Tag, TypeName
+from regcli.store import manifest
+from regcli.store.statcache import StatCache
+from tests.domain.world import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from regcli.domain.log import Logged
+
+
+class Tree:
+    """A directory that is logged with a stat cache."""
+
+    def __init__(self, world: World, path: Path) -> None:
+        self.world = world
+        self.path = path / "tree"
+        self.path.mkdir()
+        for name in ("a", "b", "c"):
+            (self.path / name).write_text(name * 1000)
+        self.cache = str(path / "cache")
+        time.sleep(0.15)
+
+    def request(self) -> LogRequest:
+        request = LogRequest("zoo", TypeName.parse("dataset"))
+        request.add_path(str(self.path))
+        request.cache = StatCache(self.cache)
+        return request
+
+    def log(self, request: LogRequest | None = None, user: str = "alice") -> Logged:
+        return log_version(self.world.user(user), request or self.request())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(World(tmp_path), tmp_path)
+
+
+def test_the_second_answer_is_the_first(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tree.log()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("entries were made of a tree that did not change")
+
+    monkeypatch.setattr(manifest, "sort_entries", refuse)
+    monkeypatch.setattr("regcli.store.ingest.sort_entries", refuse)
+    request = tree.request()
+    request.aliases, request.tags, request.description = [Alias.parse("best")], [Tag.parse("good")], "something else"
+    again = tree.log(request)
+    assert again.version is not None
+    assert first.version is not None
+    assert (again.created, again.version.ref) == (False, first.version.ref)
+    assert (again.digest, again.size, again.file_count) == (first.digest, first.size, first.file_count)
+    assert again.version.record["tags"] == ["good"]
+    assert again.ignored == ["description"]
+    dry = tree.request()
+    dry.dry_run = True
+    assert not tree.log(dry).created
+
+
+def test_a_change_makes_a_version_and_going_back_makes_another(tree: Tree) -> None:
+    tree.log()
+    (tree.path / "b").write_text("new")
+    assert tree.log().created
+    (tree.path / "b").write_text("b" * 1000)
+    time.sleep(0.15)
+    third = tree.log()
+    assert third.version is not None
+    assert (third.created, third.version.version) == (True, "v2")
+    assert not tree.log().created
+
+
+def test_a_new_version_is_made_when_it_is_asked_for(tree: Tree) -> None:
+    first = tree.log()
+    request = tree.request()
+    request.new_version = True
+    again = tree.log(request)
+    assert again.created
+    assert again.digest == first.digest
+
+
+def test_whoever_logs_something_else_meanwhile_is_noticed(tree: Tree) -> None:
+    first = tree.log()
+    request = tree.request()
+    overtaken: list[Logged] = []
+
+    def meanwhile(files: int, size: int) -> None:
+        # The walk is done, the transaction has not begun: another user logs other content.
+        if not overtaken:
+            other = LogRequest("zoo", TypeName.parse("dataset"))
+            other.add_path(__file__)
+            overtaken.append(log_version(tree.world.user("bob"), other))
+
+    request.progress = meanwhile
+    again = tree.log(request)
+    assert overtaken[0].created
+    assert again.created
+    assert again.version is not None
+    assert again.version.version == "v2"
+    assert again.digest == first.digest
