@@ -235,7 +235,8 @@ def collect(
     for entry in request.entries:
         if entry[0] in added and added[entry[0]][1] != entry[1]:
             raise UsageError(
-                f"two sources give the path {quote(entry[0])} different content", hint="name the reference, as in --ref NAME=URI"
+                f"two sources give the path {quote(entry[0])} different content",
+                hint="name the reference, as in --ref NAME=URI",
             )
         added[entry[0]] = entry
     base: list[Entry] = []
