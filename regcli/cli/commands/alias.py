@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, table
+from regcli.cli.parameters import Reason
 from regcli.cli.signing import Expires, SignKey, choose_key
 from regcli.model import Alias
 
@@ -21,7 +22,6 @@ Reference = Annotated[str, typer.Argument(metavar="REF", help="The version")]
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="VERSION", help="Fail unless the alias is on this version now (vN or none)")
 ]
-Reason = Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")]
 
 
 def _emit(session: Session, change: AliasChange) -> None:

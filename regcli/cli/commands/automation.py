@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import When, definitions, table
+from regcli.cli.parameters import Reason
 from regcli.errors import StorageError, UsageError
 from regcli.model import quote
 
@@ -50,7 +51,7 @@ def add(
     secret_env: Annotated[
         str | None, typer.Option("--secret-env", metavar="VARIABLE", help="Sign the payload with the value of this variable")
     ] = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
 ) -> None:
     """Add an automation
 
@@ -73,7 +74,7 @@ def add(
     request.template = _read_template(template) if template is not None else None
     request.token_env = token_env
     request.secret_env = secret_env
-    automation, seq = add_automation(session.context, name, request, reason=message)
+    automation, seq = add_automation(session.context, name, request, reason=reason)
     document = automation.document(session.context)
     session.emit({**document, "seq": seq}, _definitions(document))
 
@@ -143,7 +144,7 @@ def ls(
 def rm(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The automation")],
-    message: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
 ) -> None:
     """Remove an automation
 
@@ -155,7 +156,7 @@ def rm(
     session = session_of(ctx)
     from regcli.domain.automations import remove_automation
 
-    automation, seq = remove_automation(session.context, name, reason=message)
+    automation, seq = remove_automation(session.context, name, reason=reason)
     session.emit({"name": automation.name, "removed": True, "seq": seq}, [f"removed {automation.name}"])
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count
+from regcli.cli.parameters import AllowMissing, LinkMode
 from regcli.cli.progress import progress
 from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
@@ -20,13 +21,8 @@ def checkout(
     reference: Annotated[str, typer.Argument(metavar="REF", help="The version")],
     directory: Annotated[str, typer.Argument(metavar="DIR", help="The directory that becomes it")],
     force: Annotated[bool, typer.Option("--force", "-f", help="Lose local changes that are stored nowhere")] = False,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing-references", help="Leave out references whose target is gone")
-    ] = False,
-    link_mode: Annotated[
-        Literal["auto", "copy", "reflink", "hardlink", "symlink"],
-        typer.Option("--link-mode", metavar="auto|copy|reflink|hardlink|symlink", help="How files are made"),
-    ] = "auto",
+    allow_missing: AllowMissing = False,
+    link_mode: LinkMode = "auto",
     unsigned: AllowUnsigned = False,
 ) -> None:
     """Make a directory exactly one version

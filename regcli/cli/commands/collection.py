@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, Size, When, collection_table, definitions, human_count
+from regcli.cli.parameters import Reason
 from regcli.cli.questions import confirm_removal
 from regcli.errors import UsageError
 from regcli.model import Tag, TypeName
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Create, list, describe, rename and delete collections")
 
 Name = Annotated[str, typer.Argument(metavar="COLLECTION", help="REGISTRY/COLLECTION, or a project's NAME")]
-Reason = Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")]
 
 
 @app.command("create")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.parameters import Reason
 
 app = typer.Typer()
 
@@ -19,7 +20,7 @@ def delete(
         bool, typer.Option("--delete-aliases", help="Also when it has aliases, which go with it")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Also when it is linked; the links are withdrawn first")] = False,
-    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
 ) -> None:
     """Delete a version
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count, human_size
+from regcli.cli.parameters import AllowMissing, Jobs, LinkMode
 from regcli.cli.progress import progress
 from regcli.cli.signing import AllowUnsigned, allow_unsigned
 from regcli.errors import UsageError
@@ -36,18 +37,9 @@ def download(
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Not what matches a gitignore pattern (repeatable)")
     ] = None,
-    link_mode: Annotated[
-        Literal["auto", "copy", "reflink", "hardlink", "symlink"],
-        typer.Option(
-            "--link-mode",
-            metavar="auto|copy|reflink|hardlink|symlink",
-            help="How files are made; hardlink and symlink are read-only",
-        ),
-    ] = "auto",
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at once")] = None,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing-references", help="Leave out references whose target is gone")
-    ] = False,
+    link_mode: LinkMode = "auto",
+    jobs: Jobs = None,
+    allow_missing: AllowMissing = False,
     stamp: Annotated[
         str | None, typer.Option("--stamp", metavar="FILE", help="Write the digest there, only when it changed (for Make)")
     ] = None,

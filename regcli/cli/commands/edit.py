@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.parameters import Reason
 from regcli.errors import UsageError
 
 app = typer.Typer()
@@ -28,7 +29,7 @@ def edit(
     ttl: Annotated[
         str | None, typer.Option("--ttl", metavar="DURATION", help="How long to keep it: 30d, 12h, none, inherit")
     ] = None,
-    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
 ) -> None:
     """Change a version's description, metadata or lifetime
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.parameters import Reason
 from regcli.cli.signing import Expires, SignKey, choose_key
 from regcli.model import Alias
 
@@ -21,7 +22,7 @@ def link(
     aliases: Annotated[
         list[str] | None, typer.Option("--alias", "-a", metavar="ALIAS", help="An alias for it there (repeatable)")
     ] = None,
-    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
     sign_key: SignKey = None,
     expires: Expires = None,
 ) -> None:

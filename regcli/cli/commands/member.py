@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import table
+from regcli.cli.parameters import Reason
 from regcli.model import RegistryName
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ app = typer.Typer(help="List, add or remove the members of a registry")
 
 Registry = Annotated[str, typer.Argument(metavar="REGISTRY", help="Which registry")]
 User = Annotated[str, typer.Argument(metavar="USER", help="The operating system's name of the user")]
-Reason = Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")]
 
 
 def _emit(session: Session, change: Change, user: str, role: str | None) -> None:

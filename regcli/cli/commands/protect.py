@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips
+from regcli.cli.parameters import Reason
 from regcli.errors import UsageError
 from regcli.model import Alias, RegistryName
 
@@ -24,7 +25,7 @@ def protect(
     signed: Annotated[
         bool, typer.Option("--require-signature", help="Setting, moving and clearing them needs a trusted signer's SSH key")
     ] = False,
-    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
 ) -> None:
     """List, add or remove a registry's protected aliases
 

@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, When, definitions, human_count, table
+from regcli.cli.parameters import Reason
 from regcli.cli.questions import check_sharing, confirm_removal
 from regcli.errors import UsageError
 from regcli.model import RegistryName, TypeName
@@ -128,7 +129,6 @@ def show(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="REGIST
 
 
 Registry = Annotated[str, typer.Argument(metavar="REGISTRY", help="Which registry")]
-Reason = Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")]
 
 
 @app.command("edit")

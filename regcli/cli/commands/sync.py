@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.parameters import Jobs, LinkMode
 from regcli.cli.pinning import sync_lock
 from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
@@ -19,15 +20,8 @@ def sync(
     ctx: typer.Context,
     frozen: Annotated[bool, typer.Option("--frozen", help="Fail, and bring nothing, if an alias has moved since")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Lose local changes that are stored nowhere")] = False,
-    link_mode: Annotated[
-        Literal["auto", "copy", "reflink", "hardlink", "symlink"],
-        typer.Option(
-            "--link-mode",
-            metavar="auto|copy|reflink|hardlink|symlink",
-            help="How files are made; hardlink and symlink are read-only",
-        ),
-    ] = "auto",
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="How many files at once")] = None,
+    link_mode: LinkMode = "auto",
+    jobs: Jobs = None,
     unsigned: AllowUnsigned = False,
 ) -> None:
     """Bring exactly the versions of regcli.lock

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.parameters import Reason
 from regcli.model import Tag
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ app = typer.Typer(help="Label versions and collections")
 
 Reference = Annotated[str, typer.Argument(metavar="REF", help="A version, or (without :SELECTOR) a collection")]
 Tags = Annotated[list[str], typer.Argument(metavar="TAG", help="Labels")]
-Reason = Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")]
 
 
 def _emit(session: Session, edited: Edited) -> None:

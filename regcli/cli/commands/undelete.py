@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.parameters import Reason
 
 app = typer.Typer()
 
@@ -15,7 +16,7 @@ app = typer.Typer()
 def undelete(
     ctx: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="The deleted version, as NAME:vN")],
-    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
 ) -> None:
     """Bring a deleted version back
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
+from regcli.cli.parameters import Reason
 from regcli.cli.signing import SignKey, choose_key
 
 app = typer.Typer()
@@ -16,7 +17,7 @@ app = typer.Typer()
 def unlink(
     ctx: typer.Context,
     reference: Annotated[str, typer.Argument(metavar="REF", help="The link to withdraw")],
-    reason: Annotated[str | None, typer.Option("--message", "-m", metavar="REASON", help="Why, for the history")] = None,
+    reason: Reason = None,
     sign_key: SignKey = None,
 ) -> None:
     """Withdraw a version from a registry
