@@ -1,6 +1,6 @@
 """Writes what is made from the commands and checked in: `python -m regcli.cli.generate [DIRECTORY]`.
 
-The completion scripts go to `completions/`, the manual page to `man/`, the table of commands into `README.md`. Tests compare
+The completion scripts go to `completions/`, the manual page to `regcli/docs/`, the table of commands into `README.md`. Tests compare
 them with the commands.
 """
 
@@ -22,7 +22,7 @@ def make_files() -> dict[str, str]:
     """Return path (relative to the repository) and text of each file."""
     tree = read_tree()
     scripts = {f"completions/{name}": text for name, text in make_scripts(tree).items()}
-    return {**scripts, "man/regcli.1": make_page(tree)}
+    return {**scripts, "regcli/docs/regcli.1": make_page(tree)}
 
 
 def command_table() -> str:

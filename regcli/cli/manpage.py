@@ -1,4 +1,4 @@
-"""Makes the manual page `man/regcli.1` from the command tree; `regcli.cli.generate` writes it."""
+"""Makes the manual page `regcli/docs/regcli.1` from the command tree; `regcli.cli.generate` writes it."""
 
 from __future__ import annotations
 

@@ -19,6 +19,6 @@ def test_checked_in_file_is_that_of_the_commands(path: str) -> None:
 
 def test_generate_writes_them_all(tmp_path: Path) -> None:
     for path in FILES:
-        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     main(str(tmp_path))
     assert {path: (tmp_path / path).read_text() for path in FILES} == FILES

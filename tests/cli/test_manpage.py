@@ -12,7 +12,7 @@ from regcli import errors
 from regcli.cli.command_tree import read_tree
 from regcli.cli.manpage import escape, exit_codes
 
-PAGE = Path(__file__).parent.parent.parent / "man" / "regcli.1"
+PAGE = Path(__file__).parent.parent.parent / "regcli" / "docs" / "regcli.1"
 
 
 def test_page_holds_every_command_and_option() -> None:
