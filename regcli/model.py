@@ -98,10 +98,11 @@ def _check_plain(kind: str, text: str) -> None:
     _check_length(kind, text, MAX_NAME)
     if not _NAME_CHARACTERS.issuperset(text):
         wrong = next(c for c in text if c not in _NAME_CHARACTERS)
-        raise InvalidNameError(
-            f"{kind} {quote(text)} has a character that is not allowed: {quote(wrong)}",
-            hint="use ASCII letters, digits, '_', '-' and '.'",
-        )
+        hint = "use ASCII letters, digits, '_', '-' and '.'"
+        if wrong == "~":
+            # As one goes back from `HEAD` in git; here `~` belongs to a selector.
+            hint = f"the versions before one are written {quote(text.replace('~', ':latest~', 1))}"
+        raise InvalidNameError(f"{kind} {quote(text)} has a character that is not allowed: {quote(wrong)}", hint=hint)
     if text in (".", ".."):
         raise InvalidNameError(f"{kind} may not be {quote(text)}")
 

@@ -214,3 +214,12 @@ def test_each_spelling_that_is_suggested_for_two_things_works(invoke: Invoke, da
         spellings = both.error["hint"].split("'")[1::2]
         assert len(set(spellings)) == 2
         assert [invoke("ls", spelling).ok().stdout.partition("\t")[0] for spelling in spellings] == found
+
+
+def test_going_back_without_a_selector_says_how_it_is_written(invoke: Invoke, data: Path) -> None:
+    invoke("log", data, "-n", "a", "-t", "dataset").ok()
+    invoke("log", data, "-n", "a", "--new-version").ok()
+    result = invoke("resolve", "a~1")
+    assert result.code == 2
+    assert "'a:latest~1'" in result.stderr
+    assert invoke("resolve", "a:latest~1").ok().lines == ["local/default/a:v0"]
