@@ -166,6 +166,7 @@ def run_log(
         options: as given.
         update: told the files and bytes that were done since the last call.
     """
+    from regcli.cli.progress import steps
     from regcli.domain.log import log_version
 
     if not options.name:
@@ -189,6 +190,7 @@ def _collect_references(
     context: Context, settings: Settings, options: LogOptions, update: Callable[[int, int], None] | None
 ) -> list[Any]:
     """Ask for everything that `--ref` names, before anything is written."""
+    from regcli.cli.progress import steps
     from regcli.domain.references import collect_references, split_named
 
     found: dict[str, Any] = {}
@@ -257,14 +259,3 @@ def _request(options: LogOptions) -> LogRequest:
     request.new_version = options.new_version
     request.dry_run = options.dry_run
     return request
-
-
-def steps(update: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """Return a function of running totals that calls `update` with what was added since."""
-    before = [0, 0]
-
-    def report(files: int, size: int) -> None:
-        update(files - before[0], size - before[1])
-        before[:] = files, size
-
-    return report

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from regcli.cli.output import human_count, human_size
-from regcli.cli.progress import progress
+from regcli.cli.progress import progress, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from regcli.cli.context import Session
     from regcli.domain.download import Downloaded
     from regcli.domain.lockfile import Pin
@@ -29,7 +27,7 @@ def sync_lock(
             link_mode=link_mode,
             threads=jobs,
             cache=stat_cache(session.context, session.settings.cache_path),
-            progress=_restarting(update),
+            progress=steps(update),
         )
         done = sync(session.context, base, options, frozen=frozen, force=force)
     for _, item in done:
@@ -42,16 +40,3 @@ def sync_lock(
             if state.state == STALE:
                 session.note(f"{state.message}; `regcli lock --update` takes the new one")
     return done
-
-
-def _restarting(update: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """Return a function of running totals, which start again with each version, that calls `update` with what was added."""
-    before = [0, 0]
-
-    def report(files: int, size: int) -> None:
-        if files < before[0] or size < before[1]:
-            before[:] = 0, 0
-        update(files - before[0], size - before[1])
-        before[:] = files, size
-
-    return report

@@ -51,6 +51,22 @@ class progress:  # noqa: N801 - used like a function, `with progress(session, "h
             self._bar.close()
 
 
+def steps(update: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Return a function of running totals that calls `update` with what was added since.
+
+    Totals that went down are those of a new piece of work, counted from its beginning.
+    """
+    before = [0, 0]
+
+    def report(files: int, size: int) -> None:
+        if files < before[0] or size < before[1]:
+            before[:] = 0, 0
+        update(files - before[0], size - before[1])
+        before[:] = files, size
+
+    return report
+
+
 def _ignore(files: int, size: int) -> None:
     """Count nothing."""
 

@@ -9,7 +9,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count
 from regcli.cli.parameters import AllowMissing, LinkMode
-from regcli.cli.progress import progress
+from regcli.cli.progress import progress, steps
 from regcli.cli.signing import AllowUnsigned, allow_unsigned
 
 app = typer.Typer()
@@ -36,7 +36,6 @@ def checkout(
     """
     session = session_of(ctx)
     allow_unsigned(session, unsigned)
-    from regcli.cli.logging import steps
     from regcli.domain.caches import stat_cache
     from regcli.domain.download import DownloadOptions
     from regcli.domain.download import checkout as switch

@@ -9,7 +9,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count, human_size
 from regcli.cli.parameters import AllowMissing, Jobs, LinkMode
-from regcli.cli.progress import progress
+from regcli.cli.progress import progress, steps
 from regcli.cli.signing import AllowUnsigned, allow_unsigned
 from regcli.errors import UsageError
 
@@ -62,7 +62,6 @@ def download(
     allow_unsigned(session, unsigned)
     if depfile is not None and stamp is None:
         raise UsageError("--depfile needs --stamp", hint="its rules say that the files are made with the stamp")
-    from regcli.cli.logging import steps
     from regcli.domain.caches import stat_cache
     from regcli.domain.download import DownloadOptions
     from regcli.domain.download import download as fetch

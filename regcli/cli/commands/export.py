@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.logging import steps
 from regcli.cli.output import human_count, human_size
-from regcli.cli.progress import progress
+from regcli.cli.progress import progress, steps
 
 app = typer.Typer()
 
