@@ -12,8 +12,9 @@ A command parses, calls one domain function and renders what it returns; it has 
 
     from regcli.cli.context import session_of
     from regcli.cli.output import Chips, table
+    from regcli.model import Alias
 
-    app = typer.Typer()
+    app = typer.Typer(help="Name versions: add, remove and list aliases")
 
 
     @app.command("add")
@@ -32,10 +33,11 @@ A command parses, calls one domain function and renders what it returns; it has 
             regcli alias add model/zoo:v2 production --expect v1
         \"\"\"
         session = session_of(ctx)
-        from regcli.domain.aliases import add_aliases
+        from regcli.domain.aliasing import add_aliases
 
-        moved = add_aliases(session.context, reference, aliases, expect=expect)
-        session.emit({"ref": moved.ref, …}, table(["Version", "Aliases"], [(moved.ref, Chips(moved.aliases))]))
+        names = [Alias.parse(alias) for alias in aliases]
+        change = add_aliases(session.context, reference, names, expect=expect)
+        session.emit(change.document(), table(["Version", "Aliases"], [(change.ref, Chips(change.aliases))]))
 
 Conventions:
 - Register the command by one row in `COMMANDS` below (name, panel, one-line help, equal to the docstring's first line
@@ -46,6 +48,7 @@ Conventions:
 - Every option has an explicit name and help; a flag is `typer.Option("--force", help=…)] = False`; an option that may be
   repeated is a `list[str] | None`, has a singular name and says "(repeatable)". Never `Path` or `Enum`: paths and names are
   `str`, checked below; a fixed choice is `Literal["a", "b"]`, or metavar `a|b`.
+- An option that another command has too is declared in `regcli.cli.parameters` (or `regcli.cli.signing`).
 - Metavars say what completion offers: REF, REGISTRY, COLLECTION, ALIAS, TAG, PROJECT (known names), ENTRY (a file in a
   version, after REF), PATH, FILE, DIR (local files), `a|b|c` (these words); anything else offers nothing.
 - The global options (`--root`, `-C`, `--project`, `--json`, `-q`, `-v`, `--color`, `--no-progress`, `--wait`, `--version`,
