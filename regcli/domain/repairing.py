@@ -180,7 +180,7 @@ def _mend_logs(context: Context, problems: Sequence[Problem], copies: Sequence[C
     """Put back commits that another copy of this root has, where a neighbour or the head proves them."""
     done: list[str] = []
     roots = [copy.path for copy in copies if copy.root_id == context.root.id]
-    damaged = {problem.path for problem in problems if problem.kind == "history" and problem.path.endswith(".json")}
+    damaged = {path for problem in problems if problem.kind == "history" for path in _suspects(problem.path)}
     for path in sorted(damaged):
         # A commit that does not follow the one before it may be the right one of the two.
         for suspect in (path, _path_before(path)):
@@ -190,6 +190,13 @@ def _mend_logs(context: Context, problems: Sequence[Problem], copies: Sequence[C
                 _replace_commit(mended, data)
                 done.append(mended)
     return done
+
+
+def _suspects(path: str) -> list[str]:
+    """Return the commit that a problem is about; all of them where it is about a whole log."""
+    if path.endswith(".json"):
+        return [path]
+    return [f"{path}/{name}" for name in files.scan_names(path) if name.endswith(".json") and name[:-5].isdecimal()]
 
 
 def _path_before(path: str) -> str:

@@ -222,3 +222,16 @@ def test_a_root_that_cannot_be_read_as_one_still_gives_its_blobs(world: World, t
     assert mend(world, tmp_path / "copy").ok
     with pytest.raises(RegcliError):
         mend(world, tmp_path / "absent")
+
+
+def test_a_newest_commit_of_the_wrong_shape_comes_back(world: World, tmp_path: Path) -> None:
+    """It parses and follows the one before it, but what it adds up to is refused: the whole log is suspected."""
+    log = next((tmp_path / "root/projects").glob("*/*/collections/*/log"))
+    path = max(log.glob("*.json"))
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data.replace(b'"digest":"', b'"digest":"X', 1))
+    assert not verify_root(fresh(world)).ok
+    report = mend(world, tmp_path / "copy")
+    assert report.ok, [problem.message for problem in report.problems]
+    assert path.read_bytes() == data
