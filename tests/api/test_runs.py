@@ -17,6 +17,8 @@ import pytest
 
 import regcli
 from regcli import Api, Artifact, CommError
+from regcli.api import session
+from regcli.domain.history import history as read_events
 from regcli.domain.processes import describe_process, is_dead
 
 if TYPE_CHECKING:
@@ -507,3 +509,14 @@ def test_the_history_of_a_run_names_its_events(invoke: Callable[..., Any], draft
         run.log_artifact(draft())
     events = invoke("history", "--json").ok().json["events"]
     assert {"version-created"} <= {event["action"] for event in events}
+
+
+def test_the_history_says_how_many_steps_a_run_logged() -> None:
+    with regcli.init(project="zoo", name="measured") as run:
+        run.log({"loss": 1.0})
+        run.log({"loss": 0.5})
+    context = session.context_for("test")
+    events = read_events(context, None)
+    assert context.warnings == []
+    changes = [(event["ref"], event["before"], event["after"]) for event in events if event["action"] == "history-changed"]
+    assert changes == [("local/zoo/measured", None, "2 steps")]
