@@ -7,7 +7,7 @@ import os
 from regcli.domain.collections import LINK, PURGED, chain_of, is_live
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve
-from regcli.errors import NotFoundError, RegcliError, UsageError
+from regcli.errors import NotFoundError, RegcliError, SignatureRefusedError, UsageError
 from regcli.store import backrefs, files, jsontext
 from regcli.store.chain import GENESIS, Chain
 from regcli.store.layout import is_part_of_root
@@ -220,6 +220,7 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     if not damaged:
         # What something points from was written again above; what is damaged still points from nowhere.
         backrefs.remove_damaged(context.root.path)
+        _check_signatures(context, report)
     _check_content(context, report, versions, quick=quick, everything=True)
     report.problems = [problem for problem in report.problems if not _went_meanwhile(problem, places)]
     _check_foreign(context, report)
@@ -410,6 +411,30 @@ def _check_markers(context: Context, report: Report, snapshot: Any, chain: Chain
             backrefs.add_backref(context.root.path, artifact_id, kind, chain.place, number)
         except RegcliError as error:
             report.problems.append(Problem("index", f"backrefs of {artifact_id}", error.message))
+
+
+def _check_signatures(context: Context, report: Report) -> None:
+    """Check who signed the aliases that must be signed, for a user who trusts anybody at all."""
+    from regcli.domain import roles
+    from regcli.domain.collections import list_collections
+    from regcli.domain.registries import list_registries, signed_names
+    from regcli.domain.sealing import check_alias
+    from regcli.domain.signers import list_signers
+
+    signed = [
+        registry for registry in list_registries(context) if any(e["signed"] for e in registry.state["protected"].values())
+    ]
+    if not signed or not list_signers(context.trust):
+        return
+    for registry in signed:
+        for collection in list_collections(context, registry.base, registry):
+            for shown, index in collection.state["aliases"].values():
+                if not roles.is_signed(registry.state, shown):
+                    continue
+                try:
+                    check_alias(context, collection, shown, index, collection.snapshot.records.get(index))
+                except SignatureRefusedError as error:
+                    report.problems.append(Problem("history", collection.chain.log, error.message, f"{collection.ref}:{shown}"))
 
 
 def _check_foreign(context: Context, report: Report) -> None:

@@ -307,6 +307,18 @@ def test_every_reading_command_checks_the_signature(place: Place, regcli: Run, c
     assert "taken without a valid signature" in taken.stderr + taken.stdout
 
 
+def test_verify_of_the_whole_root_names_every_alias_that_is_not_signed_as_it_must_be(place: Place, regcli: Run) -> None:
+    regcli("verify").ok()
+    move(place, None)
+    done = regcli("verify", "--json")
+    assert done.code == 1
+    assert [(problem["kind"], problem["ref"]) for problem in done.json["problems"]] == [("history", REF)]
+    # Whoever trusts nobody has nothing to compare with.
+    stranger = place.path / "stranger"
+    stranger.mkdir()
+    place.run("verify", home=stranger).ok()
+
+
 def test_the_honest_way_to_move_the_alias(place: Place, regcli: Run) -> None:
     regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice).ok()
     assert regcli("resolve", REF).ok().lines == ["model/zoo:v1"]
