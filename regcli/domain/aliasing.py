@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, find_collection
-from regcli.domain.registries import find_registry
+from regcli.domain.collections import Collection, find_collection, with_fresh_settings
 from regcli.domain.resolving import Version, select
 from regcli.errors import ConflictError, NotFoundError
 from regcli.model import LATEST, Alias, fold, parse_collection, parse_reference, quote, split_reference, version_index
@@ -144,13 +143,6 @@ def sign_aliases(context: Context, collection: Collection, snapshot: Snapshot, o
     return ops
 
 
-def _fresh_registry(context: Context, collection: Collection) -> Collection:
-    """Return the collection with its registry's settings as they are now, under the settings lock."""
-    if collection.registry is None:
-        return collection
-    return Collection(collection.base, collection.chain, collection.snapshot, find_registry(context, collection.registry.name))
-
-
 def add_aliases(
     context: Context, text: str, aliases: Sequence[Alias], *, expect: str | None = None, reason: str | None = None
 ) -> AliasChange:
@@ -164,18 +156,17 @@ def add_aliases(
     done: list[Operation] = []
     index = -1
     with context.lock("settings"):
-        collection = _fresh_registry(context, collection)
+        collection = with_fresh_settings(context, collection)
 
         def check(snapshot: Snapshot) -> list[Operation]:
             nonlocal index, done
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             index, _ = select(now, ref.selector, text)
             done = sign_aliases(context, now, snapshot, alias_operations(context, now, snapshot, index, aliases, expect))
             return done
 
-        settings_seq = collection.registry.snapshot.seq if collection.registry is not None else None
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)
-    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
+    after = collection.at(change.snapshot)
     return AliasChange(
         after.version_ref(index), after.aliases_of(index), moved_from(after, done), change.seq, changed=bool(done)
     )
@@ -195,11 +186,11 @@ def remove_aliases(
     collection = find_collection(context, parse_collection(head, context.project))
     index: int | None = None
     with context.lock("settings"):
-        collection = _fresh_registry(context, collection)
+        collection = with_fresh_settings(context, collection)
 
         def check(snapshot: Snapshot) -> list[Operation]:
             nonlocal index
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             if tail is not None:
                 index, _ = select(now, ref.selector, text)
             ops: list[Operation] = []
@@ -215,9 +206,8 @@ def remove_aliases(
                 ops.append({"op": "alias", "alias": held[0], "before": held[1], "after": None})
             return sign_aliases(context, now, snapshot, ops)
 
-        settings_seq = collection.registry.snapshot.seq if collection.registry is not None else None
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)
-    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
+    after = collection.at(change.snapshot)
     if index is not None:
         return AliasChange(after.version_ref(index), after.aliases_of(index), [], change.seq, changed=True)
     remaining = sorted(shown for shown, _ in after.state["aliases"].values())

@@ -61,11 +61,6 @@ def bare_name(text: str) -> str:
     return head
 
 
-def settings_seq_of(collection: Collection) -> int | None:
-    """Return the number of the registry's settings that the collection was read with, None in a project."""
-    return collection.registry.snapshot.seq if collection.registry is not None else None
-
-
 def require_right(context: Context, collection: Collection, action: str) -> None:
     """Refuse what the user's role in the collection's registry does not allow; projects have no roles."""
     if collection.registry is not None:
@@ -107,7 +102,7 @@ def create_collection(
         prepare_collection(collection.registry, collection.base)
 
         def check(snapshot: Snapshot) -> list[Operation]:
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             if now.exists:
                 raise ConflictError(f"collection {quote(now.ref)} exists already", hint="choose another name")
             before = require_free(context, now)
@@ -117,8 +112,8 @@ def create_collection(
                 op = source_creation(ref, shown_project(context, ref), type_name)
             return [*before, {**op, "description": description, "tags": merge_tags((), tags)}]
 
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq_of(collection))
-    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
+    after = collection.at(change.snapshot)
     return Changed(after, change.seq, changed=True)
 
 
@@ -172,15 +167,15 @@ def edit_collection_settings(
             _reserve(context, collection, new)
 
         def check(snapshot: Snapshot) -> list[Operation]:
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             if not now.exists:
                 raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
             if new is not None:
                 require_unprotected(context, now, "renamed")
             return _edits(snapshot.state, new, {"description": description, "type": type}, ttl)
 
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq_of(collection))
-    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
+    after = collection.at(change.snapshot)
     return Changed(after, change.seq, changed=change.commit is not None)
 
 

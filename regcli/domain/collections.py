@@ -262,9 +262,18 @@ class Collection:
         custom = sorted(shown for shown, holder in self.state["aliases"].values() if holder == index)
         return ["latest", *custom] if self.state["latest"] == index else custom
 
+    @property
+    def settings_seq(self) -> int | None:
+        """Number of the registry's settings that it was read with; None in a project."""
+        return self.registry.snapshot.seq if self.registry is not None else None
+
+    def at(self, snapshot: Snapshot) -> Collection:
+        """Return the collection in another state of its log, such as the one that a transaction checks."""
+        return Collection(self.base, self.chain, snapshot, self.registry)
+
     def reread(self) -> Collection:
         """Return the collection as it is now."""
-        return Collection(self.base, self.chain, self.chain.read(), self.registry)
+        return self.at(self.chain.read())
 
 
 def chain_of(context: Context, base: str, registry: Registry | None) -> Chain:
@@ -418,6 +427,13 @@ def _nearest_hint(context: Context, ref: CollectionRef) -> str | None:
         return f"did you mean {quote(str(found))}?"
     where = registry.name if registry is not None else f"{ref.entity}/{ref.project}"
     return f"`regcli ls {where}/` lists what is there" if names else f"{quote(where)} has no collections yet"
+
+
+def with_fresh_settings(context: Context, collection: Collection) -> Collection:
+    """Return the collection with its registry's settings as they are now: under the settings lock, those that count."""
+    if collection.registry is None:
+        return collection
+    return Collection(collection.base, collection.chain, collection.snapshot, find_registry(context, collection.registry.name))
 
 
 def list_collections(context: Context, owner: str, registry: Registry | None) -> list[Collection]:

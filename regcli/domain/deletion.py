@@ -86,7 +86,7 @@ def delete_version(
         deleted.unlinked = withdraw(context, links, reason=reason)
 
         def check(snapshot: Snapshot) -> list[Operation]:
-            now = Collection(collection.base, collection.chain, snapshot, None)
+            now = collection.at(snapshot)
             index, record = select(now, ref.selector, text)
             if record["id"] != artifact:
                 raise NotFoundError(f"{quote(text)} means another version than a moment ago", hint="name it as NAME:vN")
@@ -98,7 +98,7 @@ def delete_version(
 
         change = context.transact(collection.chain, check, reason=reason)
     deleted.seq = change.seq
-    after = Collection(collection.base, collection.chain, change.snapshot, None)
+    after = collection.at(change.snapshot)
     index = deleted.version.index
     deleted.version = Version(after, index, change.snapshot.records.get(index) or deleted.version.record)
     return deleted
@@ -188,15 +188,14 @@ def withdraw(context: Context, links: Sequence[Version], *, reason: str | None =
         collection = link.collection
 
         def check(snapshot: Snapshot, link: Version = link, collection: Collection = collection) -> list[Operation]:
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             record = snapshot.records.get(link.index)
             if not is_live(record):
                 return []
             require_unlink_right(context, Version(now, link.index, record or {}))
             return unlink_operations(now, link.index)
 
-        settings_seq = collection.registry.snapshot.seq if collection.registry is not None else None
-        context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)
+        context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
         done.append(link.ref)
     return done
 
@@ -236,7 +235,7 @@ def undelete_version(context: Context, text: str, *, reason: str | None = None) 
 
         def check(snapshot: Snapshot) -> list[Operation]:
             nonlocal index
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             index, record = select(now, ref.selector, text, deleted=True)
             version = Version(now, index, record)
             if version.is_link:
@@ -254,7 +253,7 @@ def undelete_version(context: Context, text: str, *, reason: str | None = None) 
             return [{"op": "undelete", "version": index}]
 
         change = context.transact(collection.chain, check, reason=reason)
-    after = Collection(collection.base, collection.chain, change.snapshot, collection.registry)
+    after = collection.at(change.snapshot)
     return Restored(Version(after, index, change.snapshot.records.get(index) or {}), change.seq, changed=bool(change.commit))
 
 

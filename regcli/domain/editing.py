@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, find_collection, is_live
+from regcli.domain.collections import find_collection, is_live
 from regcli.domain.documents import links_of
 from regcli.domain.log import merge_tags
 from regcli.domain.metadata import check_metadata
@@ -79,7 +79,7 @@ def edit_version(context: Context, text: str, build: Build, what: str, *, reason
         change = context.transact(source.collection.chain, check, reason=reason)
     record = change.snapshot.records.get(source.index) or {}
     if not named.is_link:
-        named = Version(Collection(source.collection.base, source.collection.chain, change.snapshot, None), named.index, record)
+        named = Version(source.collection.at(change.snapshot), named.index, record)
     return Edited(named.ref, record, named, change.seq, changed=change.commit is not None)
 
 

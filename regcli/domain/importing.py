@@ -374,7 +374,7 @@ def _create(context: Context, target: Collection, part: _Part, origin: str) -> N
         creation.update(entity=str(part.ref.entity), project=str(part.ref.project))
 
     def check(snapshot: Snapshot) -> list[Operation]:
-        if Collection(target.base, target.chain, snapshot, target.registry).exists:
+        if target.at(snapshot).exists:
             return []
         return [creation]
 
@@ -417,8 +417,7 @@ def _append(
                 kept.append(op)
         return kept
 
-    settings_seq = target.registry.snapshot.seq if target.registry is not None else None
-    context.transact(target.chain, check, settings_seq=settings_seq, origin=source)
+    context.transact(target.chain, check, settings_seq=target.settings_seq, origin=source)
     done.versions += made
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.aliasing import alias_operations, moved_from, sign_aliases
-from regcli.domain.collections import LINK, Collection, is_live, locate, prepare_collection, require_free
-from regcli.domain.registries import find_registry
+from regcli.domain.collections import LINK, is_live, locate, prepare_collection, require_free, with_fresh_settings
 from regcli.domain.resolving import Version, resolve, select, source_of
 from regcli.domain.settings import is_personal, root_settings
 from regcli.errors import (
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from regcli.domain.collections import Collection
     from regcli.domain.context import Context
     from regcli.domain.registries import Registry
     from regcli.model import Alias
@@ -143,7 +143,7 @@ def link_version(
 
         def check(snapshot: Snapshot) -> list[Operation]:
             nonlocal done, index, created
-            now = Collection(target.base, target.chain, snapshot, target.registry)
+            now = target.at(snapshot)
             _check_target(now, state["type"])
             done = []
             existing = _membership(context, snapshot, target.place, source.record["id"]) if now.exists else None
@@ -165,15 +165,14 @@ def link_version(
                 backrefs.add_backref(context.root.path, source.record["id"], backrefs.LINK, target.place, index)
             return done
 
-        settings_seq = target.registry.snapshot.seq if target.registry is not None else None
-        change = context.transact(target.chain, check, reason=reason, settings_seq=settings_seq)
+        change = context.transact(target.chain, check, reason=reason, settings_seq=target.settings_seq)
         if created and target.registry is not None:
             try:
                 _clear_ttl(context, source)
             except RegcliError as error:
                 # The link is made. A linked version never expires, whatever its TTL says; `unlink` clears it then.
                 context.warnings.append(f"the TTL of {source.ref} was not cleared: {error.message}")
-    after = Collection(target.base, target.chain, change.snapshot, target.registry)
+    after = target.at(change.snapshot)
     record = change.snapshot.records.get(index) or {}
     return Linked(Version(after, index, record), moved_from(after, done), change.seq, created=created)
 
@@ -252,20 +251,18 @@ def unlink(context: Context, text: str, *, reason: str | None = None) -> tuple[V
     require_unlink_right(context, version)
     _settle_ttl(context, version)
     with context.lock("settings"):
-        collection = version.collection
-        registry = find_registry(context, collection.registry.name) if collection.registry is not None else None
+        collection = with_fresh_settings(context, version.collection)
         withdrawn = version
 
         def check(snapshot: Snapshot) -> list[Operation]:
             nonlocal withdrawn
-            now = Collection(collection.base, collection.chain, snapshot, registry)
+            now = collection.at(snapshot)
             index, record = select(now, ref.selector, text)
             withdrawn = Version(now, index, record)
             require_unlink_right(context, withdrawn)
             return sign_aliases(context, now, snapshot, unlink_operations(now, index))
 
-        settings_seq = registry.snapshot.seq if registry is not None else None
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq)
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
     return Version(collection, withdrawn.index, withdrawn.record), change.seq
 
 

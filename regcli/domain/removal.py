@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import deletion
-from regcli.domain.collection_settings import bare_name, require_right, require_unprotected, settings_seq_of
+from regcli.domain.collection_settings import bare_name, require_right, require_unprotected
 from regcli.domain.collections import SOURCE, Collection, find_collection, list_collections
 from regcli.domain.listing import Project, find_container
 from regcli.errors import NotFoundError, RefusedError, UsageError
@@ -64,7 +64,7 @@ class _Removal:
         removed.unlinked = deletion.withdraw(context, self.links, reason=reason)
 
         def check(snapshot: Snapshot) -> list[Operation]:
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             if not now.exists:
                 raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
             require_unprotected(context, now, "deleted")
@@ -73,7 +73,7 @@ class _Removal:
             removed.versions = snapshot.state["count"]
             return [{"op": "remove", "version": None}]
 
-        change = context.transact(collection.chain, check, reason=reason, settings_seq=settings_seq_of(collection))
+        change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
         removed.seq = change.seq
         return removed
 

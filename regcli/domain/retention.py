@@ -183,7 +183,7 @@ def _delete(context: Context, collected: Collected) -> None:
         collection = items[0].version.collection
 
         def check(snapshot: Snapshot, items: list[Expired] = items, collection: Collection = collection) -> list[Operation]:
-            now = Collection(collection.base, collection.chain, snapshot, collection.registry)
+            now = collection.at(snapshot)
             build = delete_operations if collection.state["kind"] == SOURCE else unlink_operations
             # Whoever wrote since, on a file system whose locks do nothing, may have set an alias: then it stays.
             return [
@@ -193,9 +193,8 @@ def _delete(context: Context, collected: Collected) -> None:
                 for op in build(now, item.version.index)
             ]
 
-        seq = collection.registry.snapshot.seq if collection.registry is not None else None
         reason = f"gc: {', '.join(sorted({item.reason for item in items}))}"
-        context.transact(collection.chain, check, reason=reason, settings_seq=seq)
+        context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
 
 
 # What is purged and swept

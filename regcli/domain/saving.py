@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.aliasing import alias_operations, sign_aliases
-from regcli.domain.collections import Collection, is_live
+from regcli.domain.collections import is_live, with_fresh_settings
 from regcli.domain.editing import require_unprotected
 from regcli.domain.metadata import check_metadata
-from regcli.domain.registries import find_registry
 from regcli.domain.resolving import Version, resolve, source_of
 from regcli.errors import NotFoundError, RefusedError
 from regcli.model import LATEST, Alias, fold, quote
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from regcli.domain.collections import Collection
     from regcli.domain.context import Context
     from regcli.store.chain import Snapshot
 
@@ -52,29 +52,25 @@ def save_version(
     named = resolve(context, text)
     changes = {key: value for key, value in (fields or {}).items() if key in SHARED}
     with context.lock("settings"):
-        registry = named.collection.registry
-        if registry is not None:
-            registry = find_registry(context, registry.name)
-        here = Collection(named.collection.base, named.collection.chain, named.collection.snapshot, registry)
+        here = with_fresh_settings(context, named.collection)
         source = source_of(context, named) if changes else named
         if changes:
-            _check_shared(context, named, source, changes, registry)
+            _check_shared(context, named, source, changes, here.registry)
         is_one = source.collection.base == here.base
 
         def check(snapshot: Snapshot) -> list[Operation]:
-            now = Collection(here.base, here.chain, snapshot, registry)
+            now = here.at(snapshot)
             if not is_live(snapshot.records.get(named.index)):
                 raise NotFoundError(f"version {quote(named.ref)} was deleted")
             ops = _field_operations(snapshot, source, changes) if changes and is_one else []
             ops += _alias_operations(context, now, snapshot, named.index, add_aliases, remove_aliases)
             return sign_aliases(context, now, snapshot, ops)
 
-        settings_seq = registry.snapshot.seq if registry is not None else None
-        change = context.transact(here.chain, check, settings_seq=settings_seq)
+        change = context.transact(here.chain, check, settings_seq=here.settings_seq)
         if changes and not is_one:
             # After the aliases, for which a right or a signature may be missing; what rests on this log was checked before.
             context.transact(source.collection.chain, lambda snapshot: _field_operations(snapshot, source, changes))
-    after = Collection(here.base, here.chain, change.snapshot, registry)
+    after = here.at(change.snapshot)
     return Version(after, named.index, change.snapshot.records.get(named.index) or {})
 
 
