@@ -421,9 +421,7 @@ def _check_signatures(context: Context, report: Report) -> None:
     from regcli.domain.sealing import check_alias
     from regcli.domain.signers import list_signers
 
-    signed = [
-        registry for registry in list_registries(context) if any(e["signed"] for e in registry.state["protected"].values())
-    ]
+    signed = [registry for registry in list_registries(context) if signed_names(registry.state)]
     if not signed or not list_signers(context.trust):
         return
     for registry in signed:
