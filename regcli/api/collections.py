@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from regcli.api import session
 from regcli.api.errors import CommError, documented, translated
+from regcli.api.filters import COLLECTION_FIELDS, NAMED, compile_filter, parse_order, sort_rows
 from regcli.api.pages import Pages
 from regcli.domain import collections as store
 from regcli.domain.names import check_collection_name, parse_tags
@@ -15,7 +16,8 @@ from regcli.errors import ConflictError, InvalidNameError
 from regcli.model import TypeName, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from regcli.api.artifact import Artifact
     from regcli.domain.collections import Collection
@@ -137,9 +139,9 @@ class ArtifactCollection:
         """Tell whether versions are logged here; else it holds links."""
         return bool(self._collection.state["kind"] == store.SOURCE)
 
-    def artifacts(self, per_page: int = 50) -> Pages[Artifact]:
-        """Return its versions, newest first."""
-        return version_pages(self._context("artifacts"), self._collection.reread(), per_page=per_page)
+    def artifacts(self, per_page: int = 50, start: str | None = None) -> Pages[Artifact]:
+        """Return its versions, newest first, or those after the `.cursor` of an earlier query."""
+        return version_pages(self._context("artifacts"), self._collection.reread(), per_page=per_page, start=start)
 
     versions = artifacts
 
@@ -216,9 +218,27 @@ class ArtifactType:
         self.name = name
         self._found = list(found)
 
-    def collections(self, per_page: int = 50) -> Pages[ArtifactCollection]:
-        """Return the collections of this type, by name."""
-        return collection_pages(self._found, per_page=per_page)
+    def collections(
+        self,
+        filters: Mapping[str, Any] | None = None,
+        order: str | None = None,
+        per_page: int = 50,
+        start: str | None = None,
+    ) -> Pages[ArtifactCollection]:
+        """Return the collections of this type.
+
+        Args:
+            filters: as for `Registries.collections`.
+            order: `name` (the default), `created_at` or `updated_at`, with `-` in front for descending.
+            per_page: how many are fetched at a time.
+            start: the `.cursor` of an earlier query without an order.
+
+        Raises:
+            ValueError: an unknown field, operator or order.
+        """
+        matches = compile_filter(filters, COLLECTION_FIELDS, "collections")
+        found = [collection for collection in self._found if matches(collection.state)]
+        return collection_pages(found, order=order, per_page=per_page, start=start)
 
     def collection(self, name: str) -> ArtifactCollection:
         """Return one of them; CommError when there is none."""
@@ -232,16 +252,25 @@ class ArtifactType:
         return f"<ArtifactType {self.name}>"
 
 
-def collection_pages(found: Sequence[Collection], *, per_page: int, start: str | None = None) -> Pages[ArtifactCollection]:
-    """Return collections in pages, by name."""
+def collection_pages(
+    found: Sequence[Collection], *, order: str | None = None, per_page: int, start: str | None = None
+) -> Pages[ArtifactCollection]:
+    """Return collections in pages, by name unless ordered.
+
+    Raises:
+        ValueError: the order is unknown.
+    """
+    by = parse_order(order, NAMED, "collections")
+    rows_by_name = [(collection.state, collection) for collection in found]
+    ordered = sort_rows(rows_by_name, by) if by is not None else rows_by_name
 
     def rows(after: str | None) -> Iterator[tuple[str, ArtifactCollection]]:
-        for collection in found:
+        for _, collection in ordered:
             key = fold(collection.name)
             if after is None or key > after:
                 yield key, ArtifactCollection(collection)
 
-    return Pages(rows, per_page=per_page, start=start)
+    return Pages(rows, per_page=per_page, start=start, resumable=by is None)
 
 
 def version_pages(

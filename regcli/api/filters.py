@@ -30,6 +30,11 @@ VERSION_FIELDS = {
     "version": "version", "versionIndex": "version_index", "id": "id", "artifact_size": "size", "size": "size",
     "linked_at": "linked_at", "digest": "digest", "description": "description", "metrics": "metrics", "type": "type",
 }  # fmt: skip
+# What registries and collections can be ordered by, and the record's keys.
+NAMED = {
+    "name": "name", "created_at": "created_at", "createdAt": "created_at", "updated_at": "updated_at",
+    "updatedAt": "updated_at",
+}  # fmt: skip
 _NESTED = {"metadata", "metrics"}
 _DATES = {"created_at", "updated_at", "linked_at"}
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[ T](\d{2}):(\d{2}):(\d{2})(\.\d+)?)?Z?")

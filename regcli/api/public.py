@@ -109,9 +109,9 @@ class Api:
         self,
         type_name: str,
         name: str,
+        order: str | None = None,
         per_page: int = 50,
         tags: Sequence[str] | str | None = None,
-        order: str | None = None,
         start: str | None = None,
     ) -> Pages[Artifact]:
         """Return the versions of a collection, newest first.
@@ -119,9 +119,9 @@ class Api:
         Args:
             type_name: the collection's type.
             name: the collection, as in `artifact` without selector.
+            order: `-version_index` (the default), `+version_index`, `created_at` or `artifact_size`, with `-` for descending.
             per_page: how many are fetched at a time.
             tags: only versions that have all of these.
-            order: `-version_index` (the default), `+version_index`, `created_at` or `artifact_size`, with `-` for descending.
             start: the `.cursor` of an earlier query in the default order.
 
         Raises:
@@ -153,7 +153,7 @@ class Api:
 
     def artifact_versions(self, type_name: str, name: str, per_page: int = 50) -> Pages[Artifact]:
         """Return `artifacts(type_name, name)`; the older name."""
-        return self.artifacts(type_name, name, per_page)
+        return self.artifacts(type_name, name, per_page=per_page)
 
     # Collections and types
 
@@ -190,16 +190,23 @@ class Api:
 
     @translated
     def artifact_collections(
-        self, project_name: str, type_name: str, per_page: int = 50, start: str | None = None
+        self, project_name: str, type_name: str, order: str | None = None, per_page: int = 50, start: str | None = None
     ) -> Pages[ArtifactCollection]:
-        """Return the collections of a type in a project (`[ENTITY/]PROJECT`, or `wandb-registry-NAME`), by name.
+        """Return the collections of a type in a project.
+
+        Args:
+            project_name: `[ENTITY/]PROJECT`, or `wandb-registry-NAME`.
+            type_name: the type.
+            order: `name` (the default), `created_at` or `updated_at`, with `-` in front for descending.
+            per_page: how many are fetched at a time.
+            start: the `.cursor` of an earlier query without an order.
 
         Raises:
-            CommError: there is no such project.
+            CommError: there is no such project. ValueError: the order is unknown.
         """
         _, _, found = self._project(project_name)
         chosen = [collection for collection in found if collection.state["type"] == type_name]
-        return collection_pages(chosen, per_page=per_page, start=start)
+        return collection_pages(chosen, order=order, per_page=per_page, start=start)
 
     def _project(self, name: str | None) -> tuple[str, str, list[Collection]]:
         """Return entity, project and collections of a project or registry."""
@@ -331,20 +338,25 @@ class Api:
         self,
         path: str | None = None,
         filters: Mapping[str, Any] | None = None,
-        order: str = "-created_at",
+        order: str = "+created_at",
         per_page: int = 50,
+        include_sweeps: bool = False,
+        lazy: bool = True,
     ) -> Pages[PublicRun]:
-        """Return the runs of a project, newest first.
+        """Return the runs of a project, oldest first.
 
         Args:
             path: `[ENTITY/]PROJECT`, by default the current one.
             filters: fields `name`, `display_name`, `state`, `job_type`, `group`, `tags`, `created_at`, `user`.
-            order: `-created_at` or `+created_at`.
+            order: `+created_at` or `-created_at`.
             per_page: how many are fetched at a time.
+            include_sweeps: accepted for the original's scripts.
+            lazy: accepted for the original's scripts.
 
         Raises:
             ValueError: an unknown field or operator.
         """
+        del include_sweeps, lazy
         context = self._context("runs")
         project: ProjectRef = context.project if path is None else parse_project(path, context.project.entity)
         matches = compile_filter(filters, _RUN_FIELDS, "runs")

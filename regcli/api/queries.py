@@ -8,6 +8,7 @@ from regcli.api import session
 from regcli.api.collections import ArtifactCollection
 from regcli.api.filters import (
     COLLECTION_FIELDS,
+    NAMED,
     REGISTRY_FIELDS,
     VERSION_FIELDS,
     compile_filter,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
     Filter = Mapping[str, Any] | None
 
-_NAMED = {"name": "name", "created_at": "created_at", "createdAt": "created_at", "updated_at": "updated_at",
-          "updatedAt": "updated_at"}  # fmt: skip
 _VERSIONS = {"created_at": "created_at", "createdAt": "created_at", "artifact_size": "size", "size": "size",
              "linked_at": "linked_at", "version_index": "version_index", "versionIndex": "version_index"}  # fmt: skip
 
@@ -55,7 +54,7 @@ class Registries(Pages[Registry]):
             ValueError: the filter or order is not allowed.
         """
         matches = compile_filter(_without_prefix(filter), REGISTRY_FIELDS, "registries")
-        by = parse_order(order, _NAMED, "registries")
+        by = parse_order(order, NAMED, "registries")
         self._find: Callable[[], list[StoredRegistry]] = lambda: _found(matches, by)
 
         def rows(after: str | None) -> Iterator[tuple[str, Registry]]:
@@ -122,7 +121,7 @@ class Collections(Pages[ArtifactCollection]):
     ) -> None:
         """Begin a query; use `Registries.collections`."""
         matches = compile_filter(filter, COLLECTION_FIELDS, "collections")
-        by = parse_order(order, _NAMED, "collections")
+        by = parse_order(order, NAMED, "collections")
         self._find: Callable[[], list[Collection]] = lambda: _collections(registries(), matches, by)
 
         def rows(after: str | None) -> Iterator[tuple[str, ArtifactCollection]]:
@@ -176,7 +175,7 @@ class Versions(Pages["Artifact"]):
 
 def _without_prefix(filter: Filter) -> Filter:
     """Return the filter with `wandb-registry-` taken from plain names, which scripts for the original may write."""
-    if filter is None or not isinstance(filter.get("name"), str):
+    if not isinstance(filter, dict) or not isinstance(filter.get("name"), str):
         return filter
     return {**filter, "name": filter["name"].removeprefix("wandb-registry-")}
 

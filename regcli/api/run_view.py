@@ -90,13 +90,27 @@ class PublicRun:
             last = row["_step"]
         return last
 
-    def scan_history(self, keys: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    def scan_history(
+        self,
+        keys: Sequence[str] | None = None,
+        page_size: int = 1000,
+        min_step: int = 0,
+        max_step: int | None = None,
+        use_cache: bool = True,
+    ) -> Iterator[dict[str, Any]]:
         """Yield the rows of the metrics history: `_step`, `_timestamp` and `_runtime` (both in seconds), and the metrics.
 
         Args:
             keys: only these, and only rows that have all of them.
+            page_size: accepted for the original's scripts.
+            min_step: only rows from this step on.
+            max_step: only rows below this step.
+            use_cache: accepted for the original's scripts.
         """
+        del page_size, use_cache
         for row in read_history(self._chain.base):
+            if row["_step"] < min_step or (max_step is not None and row["_step"] >= max_step):
+                continue
             if keys is None:
                 yield row
             elif all(key in row for key in keys):

@@ -442,3 +442,26 @@ def test_filters_that_are_not_allowed(condition: Any, message: str) -> None:
 def test_a_registry_is_typed_in_results(shelf: Api) -> None:
     assert isinstance(shelf.registries()[0], Registry)
     assert bool(shelf.registries(filter={"name": "nope"})) is False
+
+
+def test_arguments_stand_where_the_original_has_them(logged: Callable[..., Artifact]) -> None:
+    for name in ("b", "a"):
+        logged(name)
+        logged(name, {"x": "2"})
+    logged("other", type="model")
+    api = Api()
+    assert [item.name for item in api.artifacts("dataset", "a", "+version_index", 1)] == ["a:v0", "a:v1"]
+    assert [item.name for item in api.artifact_collections("default", "dataset", "-name", 1)] == ["b", "a"]
+    kind = api.artifact_type("dataset")
+    assert [item.name for item in kind.collections({"name": {"$ne": "a"}}, "-created_at")] == ["b"]
+    pages = api.artifact_collection("dataset", "a").artifacts(1)
+    assert next(pages).name == "a:v1"
+    assert [item.name for item in api.artifact_collection("dataset", "a").artifacts(1, pages.cursor)] == ["a:v0"]
+    for call in (
+        lambda: api.artifact_collections("default", "dataset", "size"),
+        lambda: kind.collections({"nope": 1}),
+        lambda: api.registries(filter=["name"]),  # type: ignore[arg-type]
+        lambda: api.registries(filter="name"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ValueError, match=r"cannot be ordered|unknown field|must be a dictionary"):
+            call()

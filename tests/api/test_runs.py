@@ -287,8 +287,8 @@ def test_runs_are_listed() -> None:
     for number in range(3):
         with regcli.init(project="p", name=f"r{number}", group="g" if number else None, tags=["t"]):
             pass
-    assert [run.id for run in Api().runs("p")] == ["r2", "r1", "r0"]
-    assert [run.id for run in Api().runs("local/p", {"group": "g"}, order="+created_at")] == ["r1", "r2"]
+    assert [run.id for run in Api().runs("p")] == ["r0", "r1", "r2"]
+    assert [run.id for run in Api().runs("local/p", {"group": "g"}, "-created_at")] == ["r2", "r1"]
     assert len(Api().runs("p", {"state": "finished", "tags": {"$in": ["t"]}})) == 3
     with pytest.raises(ValueError, match="unknown field"):
         Api().runs("p", {"nope": 1})
@@ -520,3 +520,11 @@ def test_the_history_says_how_many_steps_a_run_logged() -> None:
     assert context.warnings == []
     changes = [(event["ref"], event["before"], event["after"]) for event in events if event["action"] == "history-changed"]
     assert changes == [("local/zoo/measured", None, "2 steps")]
+
+
+def test_a_part_of_the_history_is_read_by_step() -> None:
+    with regcli.init(name="long") as run:
+        for step in range(5):
+            run.log({"loss": step})
+    stored = Api().run("long")
+    assert [row["loss"] for row in stored.scan_history(["loss"], min_step=1, max_step=3)] == [1, 2]
