@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Downloaded:
-    """The outcome: the version, the absolute path, counts of files and bytes, and the files' names below the path."""
+    """The outcome: the version, the absolute path, counts of files and bytes, and a call for the files' names."""
 
-    __slots__ = ("bytes", "files", "missing", "names", "path", "removed", "skipped", "version", "written")
+    __slots__ = ("bytes", "files", "list_names", "missing", "path", "removed", "skipped", "version", "written")
 
     def __init__(self, version: Version, path: str) -> None:
         """Start with zero counts."""
-        self.names: Sequence[str] = ()
+        self.list_names: Callable[[], Sequence[str]] = tuple
         self.version = version
         self.path = path
         self.files = 0
@@ -123,6 +123,7 @@ def _place(
     done: Downloaded,
     options: DownloadOptions,
     approve: Callable[[list[tuple[str, str, bool]]], None] | None = None,
+    manifest: str | None = None,
 ) -> None:
     from regcli.domain.sealing import proofs_of
     from regcli.store.materialize import materialize
@@ -142,6 +143,7 @@ def _place(
         cache=options.cache,
         progress=options.progress,
         proofs=proofs_of(context, done.version),
+        manifest=manifest,
     )
     done.files = result.files
     done.written = result.written
@@ -194,6 +196,8 @@ def download(
         given a name. RoleError: the user may look, but not download.
     """
     version = resolve(context, text, action="download")
+    if prefix is None and not include and not exclude:
+        return _download_whole(context, version, directory if directory is not None else default_directory(version), options)
     entries = read_manifest(context, version.record)
     chosen = choose_entries(entries, prefix=prefix, include=include, exclude=exclude)
     if entries and not chosen:
@@ -203,14 +207,42 @@ def download(
     )
 
 
+def _download_whole(context: Context, version: Version, directory: str, options: DownloadOptions) -> Downloaded:
+    """Download all files; where the stat cache proves that they are in place, the manifest is not even read."""
+    manifest: str = version.record["manifest"]
+    if options.cache is not None and version.seal is None and options.link_mode != "symlink" and directory:
+        from regcli.store.inplace import find_in_place
+
+        require_apart(context.root.path, directory, ())
+        found = find_in_place(options.cache, directory, manifest)
+        if found is not None:
+            done = Downloaded(version, os.path.abspath(directory))
+            done.files = done.skipped = found.files
+            done.list_names = lambda: [entry[0] for entry in read_manifest(context, version.record)]
+            if options.progress is not None:
+                options.progress(found.files, 0)
+            return done
+    entries = read_manifest(context, version.record)
+    return download_version(context, version, entries, directory, options, manifest=manifest)
+
+
 def download_version(
-    context: Context, version: Version, entries: Sequence[Entry], directory: str, options: DownloadOptions
+    context: Context,
+    version: Version,
+    entries: Sequence[Entry],
+    directory: str,
+    options: DownloadOptions,
+    *,
+    manifest: str | None = None,
 ) -> Downloaded:
-    """Write these entries of a version, which was resolved already, into a directory. Raises as `download` does."""
+    """Write these entries of a version, which was resolved already, into a directory. Raises as `download` does.
+
+    `manifest` is the digest of the version's manifest where these are all its entries.
+    """
     require_apart(context.root.path, directory, (entry[0] for entry in entries))
     done = Downloaded(version, os.path.abspath(directory))
-    _place(context, entries, done, options)
-    done.names = [entry[0] for entry in entries]
+    _place(context, entries, done, options, manifest=manifest)
+    done.list_names = lambda: [entry[0] for entry in entries]
     return done
 
 

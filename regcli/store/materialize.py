@@ -61,6 +61,7 @@ def materialize(
     progress: Callable[[int, int], None] | None = None,
     cache: StatCache | None = None,
     proofs: Proofs | None = None,
+    manifest: str | None = None,
 ) -> Materialized:
     """Write the files of a version into a directory, which is made when missing; references are the caller's.
 
@@ -78,6 +79,7 @@ def materialize(
             lost; whatever it raises stops everything.
         progress: called with files and bytes so far.
         cache: answers for files that did not change since they were written or checked.
+        manifest: digest of the blob that says exactly these entries, to find the next time that all is in place.
         proofs: what a signature says the files must be; then everything is hashed with BLAKE3 too, also what is there.
 
     Raises:
@@ -112,6 +114,10 @@ def materialize(
             run.scan(group_by_directory(wanted[start : start + _SLICE]))
             run.write(threads)
         run.save()
+        if manifest is not None and cache is not None and not run.result.written and len(wanted) == len(entries):
+            from regcli.store.inplace import remember_in_place
+
+            remember_in_place(run.section, target, manifest, wanted)
         return run.result
 
 

@@ -53,7 +53,8 @@ class Summary:
 
     Attributes:
         listing: XXH3-128 over every name and `ROW`.
-        digest: of the manifest that it gave (16 bytes). files, bytes: how many, and their sizes together.
+        digest: of the manifest that it gave, or (downloaded) of the blob that is its manifest; 16 bytes.
+        files, bytes: how many, and their sizes together.
     """
 
     __slots__ = ("bytes", "digest", "files", "listing")
@@ -131,12 +132,20 @@ class Section:
         self._write(self._path, head + body)
         return is_all
 
-    def summary(self) -> Summary | None:
-        """Return what the whole directory last was, if that was saved."""
+    def settled(self) -> dict[bytes, bytes]:
+        """Return all that is known, with what this run learned, of files that are old enough to be trusted."""
+        stamp = time.time_ns()
+        known = dict(self.known)
+        rows = Struct(f"{KEY.size}s{self._width}s").iter_unpack(self.fresh)
+        known.update([row for row in rows if is_settled(row[0], stamp)])
+        return known
+
+    def summary(self, use: str = "all") -> Summary | None:
+        """Return what the whole directory last was, if that was saved; `use` keeps what is logged and downloaded apart."""
         if not self._path:
             return None
         try:
-            data = files.read_document(f"{self._path}-all", 2 * _SUMMARY.size)
+            data = files.read_document(f"{self._path}-{use}", 2 * _SUMMARY.size)
             magic, version, checksum, *values = _SUMMARY.unpack(data)
         except Exception:  # noqa: BLE001 - as in `_load`
             return None
@@ -144,12 +153,12 @@ class Section:
             return None
         return Summary(*values)
 
-    def save_summary(self, summary: Summary) -> None:
+    def save_summary(self, summary: Summary, use: str = "all") -> None:
         """Remember what the whole directory is; only for one whose files were all known or settled. Never fails."""
         if self._path:
             values = summary.listing, summary.digest, summary.files, summary.bytes
             body = _SUMMARY.pack(b"", 0, b"", *values)[28:]
-            self._write(f"{self._path}-all", _SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values))
+            self._write(f"{self._path}-{use}", _SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values))
 
     @staticmethod
     def _write(path: str, data: bytes) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = os.O_RDONLY | files.CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 # A stat_result has 700 bytes: a directory of a million files must not be held at once.
-_CHUNK = 8192
+CHUNK = 8192
 _REGULAR = stat.S_IFREG
 _DIRECTORY = stat.S_IFDIR
 _KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -126,7 +126,7 @@ class Walk:
                             continue
                         status = other
                     add((name, status))
-                    if len(found) >= _CHUNK:
+                    if len(found) >= CHUNK:
                         yield found
                         found = []
                         add = found.append

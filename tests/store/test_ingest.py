@@ -574,7 +574,7 @@ def test_progress_is_told(content: Content, tree: str) -> None:
 def test_large_directories_come_in_parts(content: Content, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from regcli.store import walk
 
-    monkeypatch.setattr(walk, "_CHUNK", 10)
+    monkeypatch.setattr(walk, "CHUNK", 10)
     tree = {f"f{n:03}": b"%d" % n for n in range(95)}
     assert contents(content, log(content, make_tree(f"{tmp_path}/t", tree)).entries) == tree  # type: ignore[arg-type]
 

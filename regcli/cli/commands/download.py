@@ -93,6 +93,6 @@ def _tell_make(session: Session, done: Downloaded, output: str | None, stamp: st
 
     if depfile is not None:
         directory = output if output is not None else default_directory(done.version)
-        for name in write_depfile(depfile, stamp, directory, done.names):
+        for name in write_depfile(depfile, stamp, directory, done.list_names()):
             session.warn(f"Make cannot name the file {name}; it is left out of {depfile}")
     write_stamp(stamp, done.version.digest)
