@@ -245,7 +245,7 @@ def _request(options: LogOptions) -> LogRequest:
 
         request.metrics = parse_metrics(options.metrics)
     if options.ttl != "inherit":
-        from regcli.domain.metadata import parse_ttl
+        from regcli.domain.amounts import parse_ttl
 
         request.ttl = parse_ttl(options.ttl)
     request.inputs = options.inputs

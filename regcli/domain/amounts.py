@@ -1,9 +1,23 @@
-"""Durations and sizes, as people write them."""
+"""Durations, TTLs and sizes, as people write them."""
 
 from __future__ import annotations
 
+import math
+
 from regcli.errors import UsageError
 from regcli.model import quote
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def _seconds(text: str) -> float | None:
+    """Return the seconds that a duration means (they may be negative or infinite), None where it is none."""
+    number, unit = (text[:-1], text[-1]) if text and text[-1] in _UNITS else (text, "s")
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except ValueError:
+        return None
+    return None if math.isnan(seconds) else seconds
 
 
 def parse_duration(text: str, what: str) -> float:
@@ -12,16 +26,39 @@ def parse_duration(text: str, what: str) -> float:
     Raises:
         UsageError: it is no duration.
     """
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    lowered = text.strip().lower()
-    number, unit = (lowered[:-1], lowered[-1]) if lowered and lowered[-1] in units else (lowered, "s")
-    try:
-        seconds = float(number) * units[unit]
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 10**11:
+    seconds = _seconds(text.strip().lower())
+    if seconds is None or not 0 <= seconds < 10**11:
         raise UsageError(f"{what} {quote(text)} is not a duration", hint="write 24h, 30d, 90m or 0")
     return seconds
+
+
+def parse_ttl(text: str) -> int | str | None:
+    """Return the TTL that `30d`, `12h`, `90m`, `45s`, `2w`, plain seconds, `none` or `inherit` means.
+
+    Raises:
+        UsageError: it is none of these, or under one second.
+    """
+    lowered = text.strip().lower()
+    if lowered == "none":
+        return None
+    if lowered == "inherit":
+        return "inherit"
+    seconds = _seconds(lowered)
+    if seconds is None:
+        raise UsageError(f"TTL {quote(text)} is not a duration", hint="write 30d, 12h, 90m, 45s, none or inherit")
+    if seconds < 1:
+        raise UsageError(f"TTL {quote(text)} is under one second", hint="use `none` for a version that never expires")
+    if seconds > 10**11:
+        raise UsageError(f"TTL {quote(text)} is too long", hint="use `none` for a version that never expires")
+    return int(seconds)
+
+
+def parse_default_ttl(text: str) -> int | None:
+    """Return the TTL that a registry's or root's default means: a duration or `none`."""
+    ttl = parse_ttl(text)
+    if isinstance(ttl, str):
+        raise UsageError("a default TTL cannot inherit", hint="write 30d, 12h or none")
+    return ttl
 
 
 def parse_size(text: str, what: str) -> int:

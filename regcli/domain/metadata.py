@@ -124,35 +124,3 @@ def _check_depth(value: Any, depth: int) -> None:
             value.encode("utf-8")
         except UnicodeEncodeError:
             raise UsageError("metadata has text that is not valid Unicode") from None
-
-
-def parse_ttl(text: str) -> int | str | None:
-    """Return the TTL that `30d`, `12h`, `90m`, `45s`, `2w`, plain seconds, `none` or `inherit` means.
-
-    Raises:
-        UsageError: it is none of these, or under one second.
-    """
-    lowered = text.strip().lower()
-    if lowered == "none":
-        return None
-    if lowered == "inherit":
-        return "inherit"
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    number, unit = (lowered[:-1], lowered[-1]) if lowered and lowered[-1] in units else (lowered, "s")
-    try:
-        seconds = float(number) * units[unit]
-    except ValueError:
-        raise UsageError(f"TTL {quote(text)} is not a duration", hint="write 30d, 12h, 90m, 45s, none or inherit") from None
-    if not math.isfinite(seconds) or seconds < 1:
-        raise UsageError(f"TTL {quote(text)} is under one second", hint="use `none` for a version that never expires")
-    if seconds > 10**11:
-        raise UsageError(f"TTL {quote(text)} is too long", hint="use `none` for a version that never expires")
-    return int(seconds)
-
-
-def parse_default_ttl(text: str) -> int | None:
-    """Return the TTL that a registry's or root's default means: a duration or `none`."""
-    ttl = parse_ttl(text)
-    if isinstance(ttl, str):
-        raise UsageError("a default TTL cannot inherit", hint="write 30d, 12h or none")
-    return ttl

@@ -195,7 +195,7 @@ class Settings:
         Raises:
             UsageError: a key is unknown, or a value is not what it must be; names it.
         """
-        from regcli.domain.metadata import parse_default_ttl
+        from regcli.domain.amounts import parse_default_ttl
 
         for key in document:
             if key not in _KEYS:

@@ -141,8 +141,8 @@ def edit(
         regcli collection edit zoo --ttl 30d
     """
     session = session_of(ctx)
+    from regcli.domain.amounts import parse_ttl
     from regcli.domain.collection_settings import KEEP, edit_collection_settings, show_collection
-    from regcli.domain.metadata import parse_ttl
 
     if description is None and rename is None and type_ is None and ttl is None:
         raise UsageError("nothing to change", hint="give --description, --rename, --type or --ttl")

@@ -41,9 +41,10 @@ def edit(
         regcli edit zoo:v0 --ttl 30d
     """
     session = session_of(ctx)
+    from regcli.domain.amounts import parse_ttl
     from regcli.domain.documents import version_document
     from regcli.domain.editing import edit as change
-    from regcli.domain.metadata import parse_pairs, parse_ttl
+    from regcli.domain.metadata import parse_pairs
 
     if description is None and not meta and not unset and ttl is None:
         raise UsageError("nothing to change", hint="give --description, --meta, --unset or --ttl")

@@ -48,7 +48,7 @@ def init(
     check_sharing(shared=shared, group=group)
     if directory is not None:
         session.use_root(directory)
-    from regcli.domain.metadata import parse_default_ttl
+    from regcli.domain.amounts import parse_default_ttl
     from regcli.domain.settings import initialize
 
     root, made = initialize(

@@ -46,8 +46,8 @@ def create(
     """
     session = session_of(ctx)
     check_sharing(shared=shared, group=group)
+    from regcli.domain.amounts import parse_default_ttl
     from regcli.domain.documents import registry_document
-    from regcli.domain.metadata import parse_default_ttl
     from regcli.domain.registries import create_registry
 
     if group is not None:
@@ -163,8 +163,8 @@ def edit(
         regcli registry edit "Golden Datasets" --rename Golden --visibility restricted
     """
     session = session_of(ctx)
+    from regcli.domain.amounts import parse_default_ttl
     from regcli.domain.documents import registry_document
-    from regcli.domain.metadata import parse_default_ttl
     from regcli.domain.registry_settings import KEEP, edit_registry
 
     if description is None and not types and visibility is None and ttl is None and rename is None:
