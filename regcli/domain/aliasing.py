@@ -118,6 +118,15 @@ def moved_from(collection: Collection, ops: Sequence[Operation]) -> list[tuple[s
     ]
 
 
+def clearing_operations(collection: Collection, index: int) -> list[Operation]:
+    """Return the operations that take all custom aliases from a version that goes."""
+    return [
+        {"op": "alias", "alias": alias, "before": index, "after": None}
+        for alias in collection.aliases_of(index)
+        if alias != LATEST
+    ]
+
+
 def is_signed(collection: Collection, alias: str) -> bool:
     """Tell whether the registry of a collection demands a signature for an alias."""
     return collection.registry is not None and roles.is_signed(collection.registry.state, alias)

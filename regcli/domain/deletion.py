@@ -7,6 +7,7 @@ withdrawn only with `force`, by someone who may withdraw it; a custom alias goes
 from __future__ import annotations
 
 from regcli.domain import roles
+from regcli.domain.aliasing import clearing_operations
 from regcli.domain.collections import DELETED, Collection, find_collection, is_live
 from regcli.domain.documents import consumers, links_of
 from regcli.domain.linking import require_unlink_right, unlink_operations
@@ -122,12 +123,7 @@ def _refuse_aliases(version: Version, *, delete_aliases: bool) -> None:
 
 def delete_operations(collection: Collection, index: int) -> list[Operation]:
     """Return the operations that delete a source version together with its custom aliases."""
-    ops: list[Operation] = [
-        {"op": "alias", "alias": alias, "before": index, "after": None}
-        for alias in collection.aliases_of(index)
-        if alias != "latest"
-    ]
-    return [*ops, {"op": "delete", "version": index}]
+    return [*clearing_operations(collection, index), {"op": "delete", "version": index}]
 
 
 def links_in_the_way(

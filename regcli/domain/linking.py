@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.aliasing import alias_operations, moved_from, sign_aliases
+from regcli.domain.aliasing import alias_operations, clearing_operations, moved_from, sign_aliases
 from regcli.domain.collections import LINK, is_live, locate, prepare_collection, require_free, with_fresh_settings
 from regcli.domain.resolving import Version, resolve, select, source_of
 from regcli.domain.settings import is_personal, root_settings
@@ -291,9 +291,4 @@ def require_unlink_right(context: Context, version: Version) -> None:
 
 def unlink_operations(collection: Collection, index: int) -> list[Operation]:
     """Return the operations that withdraw a link together with its custom aliases."""
-    ops: list[Operation] = [
-        {"op": "alias", "alias": alias, "before": index, "after": None}
-        for alias in collection.aliases_of(index)
-        if alias != "latest"
-    ]
-    return [*ops, {"op": "unlink", "version": index}]
+    return [*clearing_operations(collection, index), {"op": "unlink", "version": index}]
