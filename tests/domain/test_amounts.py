@@ -17,7 +17,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "h", "-1", "1y", "nan", "inf", "1e300", "tomorrow", "10 20"])
 def test_what_is_no_duration_is_named(text: str) -> None:
-    with pytest.raises(UsageError, match="--grace .* is not a duration"):
+    with pytest.raises(UsageError, match=r"--grace .* is not a duration"):
         parse_duration(text, "--grace")
 
 
@@ -61,5 +61,5 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "big", "-1", "1x", "nan", "inf", "1e30"])
 def test_what_is_no_size_is_named(text: str) -> None:
-    with pytest.raises(UsageError, match="--max-size .* is not a size"):
+    with pytest.raises(UsageError, match=r"--max-size .* is not a size"):
         parse_size(text, "--max-size")
