@@ -343,7 +343,9 @@ def _follow_up(context: Context, request: LogRequest, logged: Logged, version: V
             runs.record_use(context, chain, item)
         runs.record_output(context, chain, version)
     for target in request.links:
-        logged.linked.append(link_version(context, version.ref, target, aliases=()).version.ref)
+        made = link_version(context, version.ref, target, aliases=()).version.ref
+        if made not in logged.linked:
+            logged.linked.append(made)
 
 
 def _describe(ref: CollectionRef, entries: Sequence[Entry], taken: Ingested, algorithm: str) -> Logged:

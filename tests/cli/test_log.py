@@ -259,3 +259,8 @@ def test_what_is_suggested_for_two_sources_of_one_path_works(invoke: Invoke, wor
     invoke("log", "one", "-n", "a", "-t", "dataset").ok()
     invoke("log", "two", "-n", "a", "--base", "a", "--at", "two").ok()
     assert [row["path"] for row in invoke("files", "a", "--json").ok().json["files"]] == ["two/x", "x"]
+
+
+def test_a_collection_that_is_named_twice_is_linked_once(invoke: Invoke, data: Path) -> None:
+    logged = invoke("log", data, "-n", "a", "-t", "dataset", "--link", "dataset/a", "--link", "Datasets/A", "--json").ok().json
+    assert logged["linked"] == ["dataset/a:v0"]

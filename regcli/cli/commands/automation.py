@@ -40,7 +40,7 @@ def add(
     ] = None,
     command: Annotated[
         str | None,
-        typer.Option("--command", metavar="CMD", help="Run this after changes of your own; kept in your configuration"),
+        typer.Option("--command", metavar="CMD", help="Run this, without a shell, after changes of your own"),
     ] = None,
     template: Annotated[
         str | None, typer.Option("--template", metavar="FILE", help="The payload, with variables such as ${alias}")
