@@ -245,3 +245,12 @@ def test_markdown_for_the_summary_of_a_ci_job(two: Invoke) -> None:
     lines = two("history", "model/x", "--md").ok().lines
     assert lines[0].startswith("| Seq | When |")
     assert all(line.replace("\\|", "").count("|") == 9 for line in lines)
+
+
+def test_ls_tells_versions_that_are_gone_from_those_that_are_there(two: Invoke) -> None:
+    two("unlink", "model/x:v0").ok()
+    two("delete", "a:v0").ok()
+    assert [line.split("\t")[6] for line in two("ls", "model/x", "--all").ok().lines] == [
+        "local/default/a:v1", "local/default/a:v0 UNLINKED",
+    ]  # fmt: skip
+    assert [line.split("\t")[6] for line in two("ls", "a", "--all").ok().lines] == ["", "DELETED"]

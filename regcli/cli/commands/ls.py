@@ -118,10 +118,16 @@ def _versions(session: Session, ref: str, total: int, documents: list[dict[str, 
                     Size(row["size"]),
                     row["file_count"],
                     When(row["created_at"]),
-                    row["source"] if row["is_link"] else row["state"] if row["state"] != "COMMITTED" else "",
+                    _source(row),
                     *(row["columns"][name] for name in metrics),
                 )
                 for row in documents
             ],
         ),
     )
+
+
+def _source(row: dict[str, Any]) -> str:
+    """Return where a link's version was logged, and what became of a version that is no longer there."""
+    gone = "" if row["state"] == "COMMITTED" else "UNLINKED" if row["is_link"] else str(row["state"])
+    return " ".join(filter(None, [row["source"] if row["is_link"] else "", gone]))
