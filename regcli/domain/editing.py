@@ -8,7 +8,7 @@ from regcli.domain.documents import links_of
 from regcli.domain.log import merge_tags
 from regcli.domain.metadata import check_metadata
 from regcli.domain.resolving import Version, resolve, source_of
-from regcli.errors import NotFoundError, ProtectedError, RefusedError
+from regcli.errors import NotFoundError, ProtectedError, RefusedError, UsageError
 from regcli.model import Tag, fold, parse_collection, quote, split_reference
 
 TYPE_CHECKING = False
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Operation = dict[str, Any]
     Build = Callable[[dict[str, Any], int | None], list[Operation]]
+
+MAX_COLLECTION_TAGS = 20
 
 
 class Edited:
@@ -113,7 +115,16 @@ def _retag(context: Context, text: str, change: Callable[[list[str]], list[str]]
 
 
 def add_tags(context: Context, text: str, tags: Sequence[Tag], *, reason: str | None = None) -> Edited:
-    """Add tags to a version, or to a collection where the reference selects no version."""
+    """Add tags to a version, or to a collection where the reference selects no version.
+
+    Raises:
+        UsageError: more than 20 for a collection at once. Source: TG-03.
+    """
+    if len({fold(tag) for tag in tags}) > MAX_COLLECTION_TAGS and split_reference(text)[1] is None:
+        raise UsageError(
+            f"a collection takes at most {MAX_COLLECTION_TAGS} tags at once, and there are {len(tags)}",
+            hint="add them in several steps",
+        )
     return _retag(context, text, lambda before: merge_tags(before, tags), reason)
 
 

@@ -254,3 +254,14 @@ def test_ls_tells_versions_that_are_gone_from_those_that_are_there(two: Invoke) 
         "local/default/a:v1", "local/default/a:v0 UNLINKED",
     ]  # fmt: skip
     assert [line.split("\t")[6] for line in two("ls", "a", "--all").ok().lines] == ["", "DELETED"]
+
+
+def test_a_collection_takes_twenty_tags_at_once_and_a_version_more(two: Invoke) -> None:
+    tags = [f"t{number}" for number in range(21)]
+    refused = two("tag", "add", "model/x", *tags)
+    assert (refused.code, "at most 20 tags at once" in refused.stderr) == (2, True)
+    assert two("tag", "ls", "model/x").ok().lines == []
+    two("tag", "add", "model/x", *tags[1:]).ok()
+    two("tag", "add", "model/x", tags[0]).ok()
+    assert len(two("tag", "ls", "model/x").ok().lines) == 21
+    two("tag", "add", "model/x:v0", *tags).ok()
