@@ -115,6 +115,8 @@ def check_collection(state: Any) -> None:
         raise ValueError("a collection is incomplete")
     if state["name"] is not None and state["kind"] not in ("source", "link"):
         raise ValueError("a collection is of an unknown kind")
+    if type(state.get("signed", {})) is not dict:
+        raise ValueError("signed aliases are malformed")
     _check_keys(state["aliases"], "aliases")
     for held in state["aliases"].values():
         if type(held) is not list or len(held) != 2 or type(held[0]) is not str or type(held[1]) is not int:
