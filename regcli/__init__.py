@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from regcli.api.registries import Registry
     from regcli.api.run import Run
     from regcli.api.session import teardown
+    from regcli.api.settings import Settings
     from regcli.api.ttl import ArtifactTTL
     from regcli.errors import RegcliError
 
@@ -56,6 +57,7 @@ _PUBLIC = {
     "RegcliError": "errors",
     "Registry": "registries",
     "Run": "run",
+    "Settings": "settings",
     "Table": "media",
     "Video": "media",
     "WaitTimeoutError": "errors",
@@ -88,6 +90,7 @@ __all__ = [
     "RegcliError",
     "Registry",
     "Run",
+    "Settings",
     "Table",
     "Video",
     "WaitTimeoutError",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 
-from regcli.api import session
+from regcli.api import ending, session
 from regcli.api.errors import documented, translated
 from regcli.api.mappings import plain_mapping
 from regcli.api.run import Run
+from regcli.api.settings import defaults_of
 from regcli.domain import runs
 from regcli.domain.values import to_json, to_optional_text, to_text
 from regcli.errors import ConflictError, InvalidNameError, UsageError
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.api.artifact import Artifact
+    from regcli.api.settings import Settings
     from regcli.domain.context import Context
 
     StrPath = str | os.PathLike[str]
 
-_MODES = (None, "online", "offline", "shared", "run")
+_MODES = (None, "online", "offline", "shared", "run", "dryrun")
 _RESUME = {"must": True, "never": False}
 
 
@@ -45,10 +46,17 @@ def init(
     group: str | None = None,
     job_type: str | None = None,
     mode: str | None = None,
+    force: bool | None = None,
     reinit: bool | str | None = None,
     resume: bool | str | None = None,
+    resume_from: str | None = None,
+    fork_from: str | None = None,
     save_code: bool | None = None,
-    settings: Any = None,
+    tensorboard: bool | None = None,
+    sync_tensorboard: bool | None = None,
+    monitor_gym: bool | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
+    anonymous: object = None,
 ) -> Run:
     """Begin a run and make it the active one; without a server, so every mode but `disabled` is the same.
 
@@ -67,17 +75,34 @@ def init(
         group: the experiment that it is a part of; also the `distributed_id` of its artifacts.
         job_type: such as `train`.
         mode: accepted for the original's scripts; `disabled` is an error.
+        force: accepted for the original's scripts.
         reinit: `"finish_previous"` or True ends the active run first, `"create_new"` leaves it; by default the active run
             is returned.
         resume: `"must"`: the id must be there; `"never"`: it must not.
+        resume_from: not supported.
+        fork_from: not supported.
         save_code: accepted for the original's scripts.
-        settings: accepted for the original's scripts.
+        tensorboard: accepted for the original's scripts; such files are not read.
+        sync_tensorboard: the same.
+        monitor_gym: accepted for the original's scripts.
+        settings: defaults of the arguments above; see `Settings`.
+        anonymous: accepted for the original's scripts.
 
     Raises:
-        ValueError: a name breaks the rules, or the mode is not known. CommError: `resume` forbids it.
+        ValueError: a name breaks the rules, the mode is not known, or something is not supported.
+        CommError: `resume` forbids it.
         TypeError: `config` has a value without a form in JSON.
     """
-    del dir, allow_val_change, save_code, settings
+    del dir, allow_val_change, force, save_code, monitor_gym, anonymous
+    defaults = defaults_of(settings)
+    entity, project = entity or defaults.get("entity"), project or defaults.get("project")
+    run_id, name, notes = id or defaults.get("id"), name or defaults.get("name"), notes or defaults.get("notes")
+    tags, group, job_type = tags or defaults.get("tags"), group or defaults.get("group"), job_type or defaults.get("job_type")
+    mode, resume = mode or defaults.get("mode"), resume or defaults.get("resume")
+    if resume_from is not None or fork_from is not None:
+        raise UsageError("runs cannot be forked or taken back to an earlier step", hint="begin another run, or resume=")
+    if tensorboard or sync_tensorboard:
+        session.warn("TensorBoard's files are not read; log metrics with run.log()")
     if mode not in _MODES:
         raise UsageError(f"mode {quote(str(mode))} is not supported: runs are always recorded", hint="leave it out")
     active = session.session().run
@@ -98,7 +123,7 @@ def init(
     texts = {"job_type": job_type, "group": group, "notes": notes, "title": name}
     further: dict[str, Any] = {key: to_optional_text(value, f"the run's {key}") for key, value in texts.items()}
     further.update(config=chosen, tags=[to_text(tag, "a tag") for tag in ([tags] if isinstance(tags, str) else tags or ())])
-    begun = _begin(context, id, name, resume, further)
+    begun = _begin(context, run_id, name, resume, further)
     run = Run(begun[0], begun[1], resumed=begun[2])
     session.settle(context)
     session.session().run = run
@@ -135,11 +160,8 @@ def _random_id() -> str:
 
 
 def _finish_at_exit(run: Run) -> None:
-    def finish() -> None:
-        failed = getattr(sys, "last_value", None) is not None
-        run.finish(1 if failed else 0)
-
-    atexit.register(finish)
+    ending.watch()
+    atexit.register(lambda: run.finish(1 if ending.has_failed() else 0))
 
 
 def active_run(what: str) -> Run:

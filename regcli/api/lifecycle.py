@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from regcli.api.artifact import Artifact
-    from regcli.api.run import Run
+    from regcli.api.run_artifacts import RunArtifacts
     from regcli.api.run_view import PublicRun
     from regcli.domain.context import Context
     from regcli.domain.log import Logged, LogRequest
@@ -40,13 +40,12 @@ class Lifecycle(ArtifactBase):
 
         Args:
             project: the project of such a run.
-            settings: accepted for the original's scripts.
+            settings: of such a run, as for `init`.
 
         Raises:
             CommError: the user may not, or an alias is protected; nothing was changed.
             ValueError: an alias or a tag breaks the rules, the type is another one, or a file changed since it was added.
         """
-        del settings
         if self._version is not None:
             self._save_edits()
             return
@@ -56,7 +55,7 @@ class Lifecycle(ArtifactBase):
             return
         from regcli.api.active import init
 
-        with init(project=project, job_type="auto") as run:
+        with init(project=project, job_type="auto", settings=settings) as run:
             run.log_artifact(self)  # type: ignore[arg-type]
 
     @translated
@@ -297,7 +296,7 @@ class Lifecycle(ArtifactBase):
         context = self._context("used_by")
         return [PublicRun(context, *found) for found in runs_that_used(context, version.record["id"])]
 
-    def _log_by(self, run: Run, request: LogRequest) -> None:
+    def _log_by(self, run: RunArtifacts, request: LogRequest) -> None:
         """Log a draft as an output of a run."""
         run._complete(request)
         self._log(run._derive("log_artifact"), request)

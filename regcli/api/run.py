@@ -6,16 +6,14 @@ import os
 import threading
 import time
 
-from regcli.api import session
-from regcli.api.artifact import Artifact
+from regcli.api import ending, session
 from regcli.api.errors import translated
 from regcli.api.mappings import RunMapping
+from regcli.api.run_artifacts import RunArtifacts
 from regcli.domain import runs
-from regcli.domain.names import parse_aliases
-from regcli.domain.resolving import resolve
 from regcli.domain.run_history import RUNTIME, STEP, TIME, HistoryWriter, check_row
-from regcli.domain.values import numbers, to_json
-from regcli.errors import TypeMismatchError, UsageError
+from regcli.domain.values import numbers, to_json, to_optional_text, to_text
+from regcli.errors import UsageError
 from regcli.model import quote
 
 TYPE_CHECKING = False
@@ -24,15 +22,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from regcli.api.pages import Pages
-    from regcli.domain.context import Context
     from regcli.domain.log import LogRequest
     from regcli.domain.types import Chain, Snapshot
 
-    StrPath = str | os.PathLike[str]
 
-
-class Run:
+class Run(RunArtifacts):
     """A run of this process; `init` makes it, and it is a context manager.
 
     A run that is not finished when its process ends is finished then; when the process dies, others see it as `crashed`.
@@ -40,7 +34,7 @@ class Run:
     Attributes:
         entity, project: where it is, and where bare names of artifacts are meant.
         id: its unique name in the project, which `regcli log --run` takes.
-        job_type, group, notes: as given.
+        job_type, group: as given.
         config: its settings, a dictionary with attributes; changes are stored at once.
         summary: the last value of each metric, a dictionary with attributes; values set here win.
     """
@@ -63,8 +57,8 @@ class Run:
         self.id: str = state["name"]
         self.job_type: str | None = state["job_type"]
         self.group: str | None = state.get("group")
-        self.notes: str | None = state.get("notes")
-        self.tags: tuple[str, ...] = tuple(state.get("tags") or ())
+        self._notes: str | None = state.get("notes")
+        self._tags: tuple[str, ...] = tuple(state.get("tags") or ())
         self._title: str = state.get("title") or state["name"]
         self._stored: dict[str, Any] = {"summary": state["summary"], "history": state.get("history")}
         self._own_summary: dict[str, Any] = dict(state["summary"]) if resumed else {}
@@ -75,8 +69,39 @@ class Run:
 
     @property
     def name(self) -> str:
-        """How it is shown."""
+        """How it is shown; another can be assigned and is stored at once."""
         return self._title
+
+    @name.setter
+    @translated
+    def name(self, name: str) -> None:
+        title = to_text(name, "the run's name")
+        self._update({"title": title})
+        self._title = title
+
+    @property
+    def notes(self) -> str | None:
+        """Free text; what is assigned is stored at once."""
+        return self._notes
+
+    @notes.setter
+    @translated
+    def notes(self, notes: str | None) -> None:
+        text = to_optional_text(notes, "the run's notes")
+        self._update({"notes": text})
+        self._notes = text
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find it by; what is assigned is stored at once."""
+        return self._tags
+
+    @tags.setter
+    @translated
+    def tags(self, tags: Sequence[str] | str | None) -> None:
+        words = tuple(to_text(tag, "a tag") for tag in ([tags] if isinstance(tags, str) else tags or ()))
+        self._update({"tags": list(words)})
+        self._tags = words
 
     @property
     def path(self) -> str:
@@ -156,62 +181,7 @@ class Run:
     def _step_now(self) -> int | None:
         return self._next if self._pending else self._history.step
 
-    # Artifacts
-
-    @translated
-    def log_artifact(
-        self,
-        artifact_or_path: Artifact | StrPath,
-        name: str | None = None,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        tags: Sequence[str] | None = None,
-    ) -> Artifact:
-        """Log an artifact, or files as one, as an output of this run. Returns it, logged.
-
-        Content that equals the collection's latest version makes no new version; aliases and tags are applied to that one.
-
-        Args:
-            artifact_or_path: a draft, or the path of a file or directory, or a URI to be referenced.
-            name: for a path: the artifact's name, by default `run-ID-BASENAME`.
-            type: for a path: the artifact's type, by default `unspecified`.
-            aliases: for the version; `latest` it has anyway.
-            tags: for the version.
-
-        Raises:
-            ValueError: the name exists with another type, an alias or tag breaks the rules, or a file changed since it was
-                added.
-        """
-        self._require_running("log_artifact")
-        artifact = self._artifact_of(artifact_or_path, name, type)
-        if not artifact.is_draft():
-            self._apply(artifact, aliases, tags)
-            return artifact
-        artifact._log_by(self, artifact._request(aliases, tags))
-        return artifact
-
-    def _apply(self, artifact: Artifact, aliases: Any, tags: Any) -> None:
-        """Log a logged artifact again: its content is there, so only aliases and tags are applied."""
-        session.warn(f"{artifact.name} is logged already; its aliases and tags are applied")
-        artifact.aliases = [*artifact.aliases, *map(str, parse_aliases(aliases))]
-        if tags:
-            artifact.tags = [*artifact.tags, *([tags] if isinstance(tags, str) else tags)]
-        artifact.save()
-
-    def _artifact_of(self, item: Artifact | StrPath, name: str | None, kind: str | None) -> Artifact:
-        if isinstance(item, Artifact):
-            if kind is not None and kind != item.type:
-                raise TypeMismatchError(f"artifact {quote(item.name)} has type {quote(item.type)}, not {quote(kind)}")
-            return item
-        path = os.fspath(item)
-        artifact = Artifact(name or _default_name(self.id, path), kind or "unspecified")
-        if "://" in path:
-            artifact.add_reference(path)
-        elif os.path.isdir(path):
-            artifact.add_dir(path)
-        else:
-            artifact.add_file(path)
-        return artifact
+    # What a version of it records
 
     def _complete(self, request: LogRequest) -> None:
         """Add to a request what a version of this run records."""
@@ -220,142 +190,6 @@ class Run:
             request.history_step = self._step_now()
             request.metrics = numbers({**self.summary.as_dict(), **self._pending})
             self._flush()
-
-    @translated
-    def link_artifact(self, artifact: Artifact, target_path: str, aliases: Sequence[str] | None = None) -> Artifact:
-        """Publish an artifact in a collection of a registry and return the link; a draft is logged first.
-
-        Args:
-            artifact: a draft, a logged artifact or a link.
-            target_path: as for `Artifact.link`.
-            aliases: for the link; `latest` it has anyway.
-
-        Raises:
-            CommError, ValueError: as for `Artifact.link`.
-        """
-        self._require_running("link_artifact")
-        if artifact.is_draft():
-            self.log_artifact(artifact)
-        return artifact._link(self._derive("link_artifact"), target_path, aliases)
-
-    @translated
-    def use_artifact(
-        self,
-        artifact_or_name: Artifact | str,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        use_as: str | None = None,
-    ) -> Artifact:
-        """Record an artifact as an input of this run and return it; using it again changes nothing.
-
-        Args:
-            artifact_or_name: a path as for `Api.artifact`, or an artifact; a draft is logged first.
-            type: the type that it must have.
-            aliases: for a draft.
-            use_as: deprecated, ignored.
-
-        Raises:
-            ValueError: it has another type. CommError: there is none, or the user may only look.
-        """
-        del use_as
-        self._require_running("use_artifact")
-        from regcli.domain.lineage import use
-        from regcli.domain.paths import canonical_path
-
-        context = self._derive("use_artifact")
-        if isinstance(artifact_or_name, Artifact):
-            artifact = artifact_or_name
-            if artifact.is_draft():
-                self.log_artifact(artifact, aliases=aliases)
-            version = artifact._logged("use")
-        else:
-            path = canonical_path(context, artifact_or_name)
-            version = resolve(context, path, action="use")
-            artifact = Artifact._from_version(context, version, _selector_of(path))
-        if type is not None and type != artifact.type:
-            raise TypeMismatchError(f"artifact {quote(version.ref)} has type {quote(artifact.type)}, not {quote(type)}")
-        use(context, version.ref, run=self.id)
-        session.settle(context)
-        return artifact
-
-    @translated
-    def upsert_artifact(
-        self,
-        artifact_or_path: Artifact | StrPath,
-        name: str | None = None,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        distributed_id: str | None = None,
-    ) -> Artifact:
-        """Add this process's part of a version that several processes build; `finish_artifact` makes the version.
-
-        Args:
-            artifact_or_path: a draft or a path, as for `log_artifact`.
-            name: for a path.
-            type: for a path.
-            aliases: for the version.
-            distributed_id: what the parts have in common, by default the run's group.
-
-        Raises:
-            TypeError: neither `distributed_id` nor a group is given.
-            ValueError: another part has another type. CommError: other content under one path; nothing was added.
-        """
-        from regcli.domain.distributed import add_part
-
-        common = self._distributed_id(distributed_id)
-        artifact = self._artifact_of(artifact_or_path, name, type)
-        request = artifact._request(aliases)
-        request.run = self.id
-        add_part(self._derive("upsert_artifact"), request, common)
-        artifact._distributed_id = common
-        artifact.finalize()
-        return artifact
-
-    @translated
-    def finish_artifact(
-        self,
-        artifact_or_path: Artifact | StrPath,
-        name: str | None = None,
-        type: str | None = None,
-        aliases: Sequence[str] | None = None,
-        distributed_id: str | None = None,
-    ) -> Artifact:
-        """Make the version of all parts that were added, this one included, as an output of this run.
-
-        Later parts of the same id begin another version. Arguments and errors are those of `upsert_artifact`.
-        """
-        from regcli.domain.distributed import add_part, finish_parts
-
-        common = self._distributed_id(distributed_id)
-        context = self._derive("finish_artifact")
-        artifact = self._artifact_of(artifact_or_path, name, type)
-        request = artifact._request(aliases)
-        if request.entries or request.sources:
-            add_part(context, request, common)
-        rest = artifact._request(aliases)
-        rest.entries, rest.sources, rest.contents, rest.expected = [], [], {}, {}
-        self._complete(rest)
-        artifact._become(context, finish_parts(context, artifact.name, common, rest))
-        return artifact
-
-    def _distributed_id(self, given: str | None) -> str:
-        self._require_running("upsert_artifact")
-        common = given or self.group
-        if not common:
-            raise TypeError("upsert_artifact and finish_artifact need a distributed_id, or a run with a group")
-        return common
-
-    def logged_artifacts(self, per_page: int = 100) -> Pages[Artifact]:
-        """Return the artifacts that it logged, oldest first."""
-        from regcli.api.run_view import PublicRun
-
-        return PublicRun(self._derive("logged_artifacts"), self._chain, self._chain.read()).logged_artifacts(per_page)
-
-    def used_artifacts(self, per_page: int = 100) -> Pages[Artifact]:
-        """Return the artifacts that it used, oldest first."""
-        from regcli.api.run_view import PublicRun
-
-        return PublicRun(self._derive("used_artifacts"), self._chain, self._chain.read()).used_artifacts(per_page)
 
     # The end
 
@@ -395,20 +229,19 @@ class Run:
     def _update(self, fields: dict[str, Any]) -> None:
         runs.update_run(self._derive("run"), self._chain, fields)
 
-    def _derive(self, command: str) -> Context:
-        return self._session.context_for(f"Run.{command}", f"{self.entity}/{self.project}")
-
     def _require_running(self, what: str) -> None:
         if self._finished:
             raise UsageError(f"run {quote(self.id)} is finished; {what} is no longer possible", hint="begin another with init")
+        ending.goes_on()
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Finish the run; `failed` when the block raised."""
-        self.finish(0 if kind is None else 1)
+        """Finish the run; `failed` when the block raised, unless it was `sys.exit` without a failure."""
+        failed = ending.means_failure(error.code) if isinstance(error, SystemExit) else kind is not None
+        self.finish(1 if failed else 0)
 
     def __repr__(self) -> str:
         """Show where it is."""
@@ -427,14 +260,3 @@ def _checked_step(step: Any) -> int:
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in (STEP, TIME, RUNTIME)}
-
-
-def _selector_of(path: str) -> str | None:
-    _, colon, selector = path.partition(":")
-    return selector if colon and not selector.startswith("@") else None
-
-
-def _default_name(run_id: str, path: str) -> str:
-    base = os.path.basename(path.rstrip("/")) or "files"
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "_" for c in base)
-    return f"run-{run_id}-{plain}"[:128]
