@@ -281,7 +281,7 @@ def test_a_forgery_is_refused(place: Place, regcli: Run, forgery: Forgery) -> No
     assert not (place.work / "out").exists()
     # Without the check the forgery works: the root itself is in order, and gives the attacker's answer.
     believed = regcli("resolve", REF, "--json", "--allow-unsigned")
-    expected = {take_the_alias_away: 3, clear_it_by_mallory: 3, exchange_the_source: 6}
+    expected: dict[Forgery, int] = {take_the_alias_away: 3, clear_it_by_mallory: 3, exchange_the_source: 6}
     assert believed.code == expected.get(forgery, 0), believed
     if believed.code == 0:
         kept = json.loads(honest_json.stdout)
