@@ -14,6 +14,7 @@ from regcli.domain.collections import LINK, Collection, is_there, open_collectio
 from regcli.errors import RegcliError
 from regcli.model import fold
 from regcli.store import files, jsontext
+from regcli.store.layout import collection_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,10 +149,9 @@ class Catalog:
 
         A collection that is damaged is left out, with a warning.
         """
-        names = [name for name in files.scan_names(f"{owner}/collections") if not name.startswith(".")]
         found = []
-        for name in names:
-            entry = self._guarded(f"{owner}/collections/{name}", registry, columns=columns)
+        for base in collection_paths(owner):
+            entry = self._guarded(base, registry, columns=columns)
             if entry is not None and entry.exists:
                 found.append(entry)
         yield from sorted(found, key=lambda entry: fold(entry.state["name"]))
@@ -300,7 +300,7 @@ def _build(root_id: str, collection: Collection, path: str) -> Entry:
     header: dict[str, Any] = {
         "format": FORMAT,
         "root": root_id,
-        "base": _place(collection),
+        "base": collection.place,
         "seq": collection.snapshot.seq,
         "count": len(columns["version"]),
         "places": list(places),
@@ -309,11 +309,6 @@ def _build(root_id: str, collection: Collection, path: str) -> Entry:
     }
     _write(collection, path, header, loaded)
     return Entry(collection.base, collection.registry, {**header, "columns": {}}, b"", loaded)
-
-
-def _place(collection: Collection) -> str:
-    parts = collection.base.split("/")
-    return "/".join(parts[-4:] if parts[-4] == "registries" else parts[-5:])
 
 
 def _cell(name: str, record: dict[str, Any], places: dict[str, int]) -> Any:

@@ -14,9 +14,8 @@ from regcli.domain.registries import Registry, apply_name, find_registry, follow
 from regcli.domain.shapes import check_collection, check_record
 from regcli.errors import ConflictError, IntegrityError, NotFoundError, RenamedError
 from regcli.model import CollectionRef, fold, quote
-from regcli.store import files
 from regcli.store.chain import Chain
-from regcli.store.layout import collection_path, encode_name, project_path
+from regcli.store.layout import collection_path, collection_paths, encode_name, project_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -444,11 +443,9 @@ def list_collections(context: Context, owner: str, registry: Registry | None) ->
     from regcli.errors import RegcliError
 
     found = []
-    for name in files.scan_names(f"{owner}/collections"):
-        if name.startswith("."):
-            continue
+    for base in collection_paths(owner):
         try:
-            collection = open_collection_directory(context, f"{owner}/collections/{name}", registry)
+            collection = open_collection_directory(context, base, registry)
         except RegcliError as error:
             context.warnings.append(error.message)
             continue

@@ -28,7 +28,6 @@ from regcli.model import (
     parse_collection,
     split_reference,
 )
-from regcli.store import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def _custom_aliases(collection: Collection) -> list[str]:
 def _searched(context: Context, of: str) -> Iterator[Collection]:
     """Yield the collection that `of` names; else the first of the registry that it names, or of the current project."""
     from regcli.domain.collections import open_collection_directory
-    from regcli.store.layout import project_path
+    from regcli.store.layout import collection_paths, project_path
 
     collection = _find(context, split_reference(of)[0]) if of else None
     if collection is not None:
@@ -173,16 +172,13 @@ def _searched(context: Context, of: str) -> Iterator[Collection]:
     current = context.project
     registry = find_visible(context, of.rstrip("/")) if of else None
     owner = registry.base if registry is not None else project_path(context.root.path, current.entity, current.project)
-    for count, name in enumerate(files.scan_names(f"{owner}/collections")):
-        if count >= _SEARCHED:
-            return
-        if not name.startswith("."):
-            try:
-                opened = open_collection_directory(context, f"{owner}/collections/{name}", registry)
-            except RegcliError:
-                continue
-            if opened.exists:
-                yield opened
+    for base in collection_paths(owner)[:_SEARCHED]:
+        try:
+            opened = open_collection_directory(context, base, registry)
+        except RegcliError:
+            continue
+        if opened.exists:
+            yield opened
 
 
 def _sorted(names: Iterable[str], word: str) -> list[str]:

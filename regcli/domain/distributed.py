@@ -1,6 +1,6 @@
 """One version built by several processes: each adds its part, and whoever finishes makes the version of all parts.
 
-The parts of a version lie in a log of their own beside the project's collections (FORMAT.md 5.4): a part is published with
+The parts of a version lie in a log of their own beside the project's collections (FORMAT.md 4): a part is published with
 its content, so nothing of it is lost when its process ends. Source: the W&B SDK's `upsert_artifact`/`finish_artifact`.
 """
 
@@ -9,9 +9,8 @@ from __future__ import annotations
 from regcli.domain.log import Logged, LogRequest, log_version, merge_tags
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError
 from regcli.model import ArtifactName, quote
-from regcli.store import files
 from regcli.store.chain import Chain
-from regcli.store.layout import encode_name, project_path
+from regcli.store.layout import encode_name, part_paths, project_path, project_paths
 from regcli.store.manifest import decode_manifest, encode_manifest
 from regcli.store.trust import sha256_hex
 
@@ -58,17 +57,9 @@ def parts_chain(context: Context, name: str, distributed_id: str) -> Chain:
 
 def all_chains(context: Context) -> Iterator[Chain]:
     """Yield the logs of all parts in the root."""
-    top = f"{context.root.path}/projects"
-    for entity in _names(top):
-        for project in _names(f"{top}/{entity}"):
-            owner = f"{top}/{entity}/{project}/parts"
-            for name in _names(owner):
-                for distributed_id in _names(f"{owner}/{name}"):
-                    yield chain_of(context, f"{owner}/{name}/{distributed_id}")
-
-
-def _names(path: str) -> list[str]:
-    return sorted(name for name in files.scan_names(path) if not name.startswith("."))
+    for project in project_paths(context.root.path):
+        for base in part_paths(project):
+            yield chain_of(context, base)
 
 
 def open_parts(context: Context, since: str) -> list[dict[str, Any]]:

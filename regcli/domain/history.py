@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.collections import Collection, given_to, locate, open_collection_directory, open_place
-from regcli.domain.registries import BUILT_IN, Registry, open_registry_directory
+from regcli.domain.registries import Registry, open_registry_directory, registry_directories
 from regcli.domain.resolving import resolve
 from regcli.domain.runs import chain_of, run_ref
 from regcli.errors import IntegrityError, NotFoundError, RegcliError
 from regcli.model import parse_collection, split_reference
-from regcli.store import files
+from regcli.store.layout import collection_paths, project_paths, run_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,11 +186,9 @@ def _registry_events(context: Context, registry: Registry) -> list[Event]:
 
 def _collection_streams(context: Context, owner: str, registry: Registry | None) -> Iterator[list[Event]]:
     """Yield the events of every collection that is or was there: deleting one must not hide what was done with it."""
-    for name in sorted(files.scan_names(f"{owner}/collections")):
-        if name.startswith("."):
-            continue
+    for base in collection_paths(owner):
         try:
-            collection = open_collection_directory(context, f"{owner}/collections/{name}", registry)
+            collection = open_collection_directory(context, base, registry)
             if collection.state["name"] is not None:
                 yield [event for event, _ in events_of(collection.chain, collection.ref)]
         except RegcliError as error:
@@ -200,11 +198,9 @@ def _collection_streams(context: Context, owner: str, registry: Registry | None)
 def _project_streams(context: Context, base: str) -> Iterator[list[Event]]:
     """Yield the events of a project's collections and runs."""
     yield from _collection_streams(context, base, None)
-    for name in sorted(files.scan_names(f"{base}/runs")):
-        if name.startswith("."):
-            continue
+    for path in run_paths(base):
         try:
-            chain = chain_of(context, f"{base}/runs/{name}")
+            chain = chain_of(context, path)
             state = chain.read().state
             if state["name"] is not None:
                 yield [event for event, _ in events_of(chain, run_ref(state))]
@@ -216,8 +212,7 @@ def _root_events(context: Context) -> list[Event]:
     from regcli.domain.settings import root_chain
 
     streams = [[event for event, _ in events_of(root_chain(context), ".")]]
-    top = f"{context.root.path}/registries"
-    for name in sorted(set(BUILT_IN) | {name for name in files.scan_names(top) if not name.startswith(".")}):
+    for name in registry_directories(context):
         try:
             registry = open_registry_directory(context, name)
         except RegcliError as error:
@@ -225,10 +220,8 @@ def _root_events(context: Context) -> list[Event]:
             continue
         if registry.state["name"] is not None and roles.allows(registry.state, context.user, "view"):
             streams.append(_registry_events(context, registry))
-    top = f"{context.root.path}/projects"
-    for entity in sorted(files.scan_names(top)):
-        for project in sorted(files.scan_names(f"{top}/{entity}")):
-            streams.extend(_project_streams(context, f"{top}/{entity}/{project}"))
+    for base in project_paths(context.root.path):
+        streams.extend(_project_streams(context, base))
     return _merge(streams)
 
 

@@ -6,6 +6,7 @@ from regcli.domain import roles
 from regcli.errors import RegcliError
 from regcli.model import REGISTRY_PREFIX, fold
 from regcli.store import files
+from regcli.store.layout import collection_paths
 from regcli.store.peek import peek_name
 
 TYPE_CHECKING = False
@@ -83,11 +84,10 @@ def collection_names(context: Context, owner: str, registry: Registry | None, wo
 
 def _registries(context: Context, word: str) -> Iterator[Registry]:
     """Yield the registries that the user may see and whose names begin with `word`."""
-    from regcli.domain.registries import BUILT_IN, open_registry_directory, redirected
+    from regcli.domain.registries import open_registry_directory, redirected, registry_directories
 
-    names = {*BUILT_IN, *(name for name in files.scan_names(f"{context.root.path}/registries") if not name.startswith("."))}
     folded = fold(word)
-    for directory in sorted(names):
+    for directory in registry_directories(context):
         plain = _decode(directory)
         if plain is not None and not plain.startswith(folded):
             continue
@@ -138,14 +138,13 @@ def project_names(context: Context, word: str, _of: str) -> Iterator[str]:
 def _first_state(context: Context, owner: str) -> dict[str, str] | None:
     from regcli.domain.collections import open_collection_directory
 
-    for name in files.scan_names(f"{owner}/collections"):
-        if not name.startswith("."):
-            try:
-                collection = open_collection_directory(context, f"{owner}/collections/{name}", None)
-            except RegcliError:
-                continue
-            if collection.exists:
-                return collection.state
+    for base in collection_paths(owner):
+        try:
+            collection = open_collection_directory(context, base, None)
+        except RegcliError:
+            continue
+        if collection.exists:
+            return collection.state
     return None
 
 

@@ -20,8 +20,7 @@ from regcli.model import (
     quote,
     split_reference,
 )
-from regcli.store import files
-from regcli.store.layout import project_path
+from regcli.store.layout import collection_paths, project_path, project_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,25 +60,17 @@ if TYPE_CHECKING:
 def list_projects(context: Context) -> list[Project]:
     """Return the projects that hold something, sorted by reference."""
     found = []
-    top = f"{context.root.path}/projects"
-    for entity in files.scan_names(top):
-        if entity.startswith("."):
-            continue
-        for project in files.scan_names(f"{top}/{entity}"):
-            if project.startswith("."):
-                continue
-            opened = _open_project(context, f"{top}/{entity}/{project}")
-            if opened is not None:
-                found.append(opened)
+    for base in project_paths(context.root.path):
+        opened = _open_project(context, base)
+        if opened is not None:
+            found.append(opened)
     return sorted(found, key=lambda project: project.ref)
 
 
 def _open_project(context: Context, base: str) -> Project | None:
-    for name in files.scan_names(f"{base}/collections"):
-        if name.startswith("."):
-            continue
+    for path in collection_paths(base):
         try:
-            collection = open_collection_directory(context, f"{base}/collections/{name}", None)
+            collection = open_collection_directory(context, path, None)
         except RegcliError as error:
             context.warnings.append(error.message)
             continue

@@ -235,7 +235,7 @@ def find_artifact(context: Context, artifact_id: str, source: dict[str, Any] | N
     """
     from regcli.domain.collections import is_live, list_collections, open_place
     from regcli.domain.resolving import Version
-    from regcli.store import files
+    from regcli.store.layout import project_paths
 
     if source is not None:
         try:
@@ -246,13 +246,11 @@ def find_artifact(context: Context, artifact_id: str, source: dict[str, Any] | N
         except (RegcliError, KeyError, ValueError, TypeError):
             # It was written in another root; the id decides.
             pass
-    top = f"{context.root.path}/projects"
-    for entity in sorted(files.scan_names(top)):
-        for project in sorted(files.scan_names(f"{top}/{entity}")):
-            for collection in list_collections(context, f"{top}/{entity}/{project}", None):
-                for index, record in collection.versions():
-                    if record["id"] == artifact_id and "source" not in record:
-                        return Version(collection, index, record)
+    for owner in project_paths(context.root.path):
+        for collection in list_collections(context, owner, None):
+            for index, record in collection.versions():
+                if record["id"] == artifact_id and "source" not in record:
+                    return Version(collection, index, record)
     raise MissingReferenceError(
         f"unable to find the version with the id {artifact_id}, which a reference leads to",
         hint="leave such references out of a download with --allow-missing-references",

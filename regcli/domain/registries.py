@@ -244,11 +244,16 @@ def _nearest_hint(context: Context, name: str) -> str:
     return f"make it with `regcli registry create`; there are: {', '.join(sorted(names))}"
 
 
+def registry_directories(context: Context) -> list[str]:
+    """Return the names of all directories of registries, sorted; `model` and `dataset` may have none yet."""
+    names = files.scan_names(f"{context.root.path}/registries")
+    return sorted({*BUILT_IN, *(name for name in names if not name.startswith("."))})
+
+
 def list_registries(context: Context) -> list[Registry]:
     """Return all registries that exist, sorted by name; a damaged one is skipped with a warning."""
-    names = set(BUILT_IN) | {n for n in files.scan_names(f"{context.root.path}/registries") if not n.startswith(".")}
     found = []
-    for name in names:
+    for name in registry_directories(context):
         try:
             registry = open_registry_directory(context, name)
         except RegcliError as error:

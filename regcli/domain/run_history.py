@@ -1,4 +1,4 @@
-"""The metrics history of a run: one JSON object per line and step, appended beside the run's log (FORMAT.md 5.3).
+"""The metrics history of a run: one JSON object per line and step, appended beside the run's log (FORMAT.md 5.1).
 
 A line reaches the operating system before `append` returns, so a process that dies loses nothing that it logged; it reaches
 the disk every few seconds, when a version is logged and when the run ends. What a power cut leaves half written at the end

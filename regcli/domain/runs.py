@@ -5,10 +5,10 @@ from __future__ import annotations
 from regcli.domain.shapes import check_run
 from regcli.errors import ConflictError, NotFoundError, RegcliError
 from regcli.model import ArtifactName, ProjectRef, quote
-from regcli.store import backrefs, files
+from regcli.store import backrefs
 from regcli.store.chain import Chain
 from regcli.store.files import random_hex
-from regcli.store.layout import encode_name, project_path
+from regcli.store.layout import encode_name, project_path, run_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,12 +213,9 @@ def run_state(context: Context, state: State) -> str:
 
 def list_runs(context: Context, project: ProjectRef) -> list[tuple[Chain, Snapshot]]:
     """Return the runs of a project, newest first; a damaged one is skipped with a warning."""
-    base = f"{project_path(context.root.path, project.entity, project.project)}/runs"
     found = []
-    for name in files.scan_names(base):
-        if name.startswith("."):
-            continue
-        chain = chain_of(context, f"{base}/{name}")
+    for base in run_paths(project_path(context.root.path, project.entity, project.project)):
+        chain = chain_of(context, base)
         try:
             snapshot = chain.read()
         except RegcliError as error:

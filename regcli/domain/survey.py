@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from regcli.domain.collections import COMMITTED, LINK, PURGED, Collection, is_live, open_collection_directory
-from regcli.domain.registries import BUILT_IN, open_registry_directory
+from regcli.domain.registries import open_registry_directory, registry_directories
 from regcli.errors import IntegrityError, RegcliError, StorageError
 from regcli.model import quote
-from regcli.store import files
+from regcli.store.layout import collection_paths, project_paths
 from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
+    from regcli.domain.registries import Registry
 
     Record = dict[str, Any]
     # Digest of a blob -> its size in bytes.
@@ -43,25 +44,16 @@ def every_collection(context: Context) -> Iterator[Collection]:
     Raises:
         IntegrityError: a log cannot be read.
     """
-    top = f"{context.root.path}/registries"
-    for name in sorted(set(_names(top)) | set(BUILT_IN)):
+    owners: list[tuple[str, Registry | None]] = []
+    for name in registry_directories(context):
         registry = open_registry_directory(context, name)
-        for directory in _names(f"{top}/{name}/collections"):
-            collection = open_collection_directory(context, f"{top}/{name}/collections/{directory}", registry)
+        owners.append((registry.base, registry))
+    owners.extend((project, None) for project in project_paths(context.root.path))
+    for owner, registry_of in owners:
+        for base in collection_paths(owner):
+            collection = open_collection_directory(context, base, registry_of)
             if collection.state["name"] is not None:
                 yield collection
-    top = f"{context.root.path}/projects"
-    for entity in _names(top):
-        for project in _names(f"{top}/{entity}"):
-            owner = f"{top}/{entity}/{project}/collections"
-            for directory in _names(owner):
-                collection = open_collection_directory(context, f"{owner}/{directory}", None)
-                if collection.state["name"] is not None:
-                    yield collection
-
-
-def _names(path: str) -> list[str]:
-    return sorted(name for name in files.scan_names(path) if not name.startswith("."))
 
 
 def shown_ref(collection: Collection) -> str:

@@ -10,7 +10,7 @@ from regcli.domain.resolving import resolve
 from regcli.errors import NotFoundError, RegcliError, SignatureRefusedError, UsageError
 from regcli.store import backrefs, files, jsontext
 from regcli.store.chain import GENESIS, Chain
-from regcli.store.layout import is_part_of_root
+from regcli.store.layout import collection_paths, is_part_of_root, project_paths, run_paths
 from regcli.store.manifest import REFERENCE
 from regcli.store.trust import sha256_hex
 
@@ -241,34 +241,23 @@ def _went_meanwhile(problem: Problem, places: dict[str, tuple[Chain, int]]) -> b
 
 def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
     """Yield (log, collection's directory or None, registry's directory or None) of every log in the root."""
-    from regcli.domain.registries import BUILT_IN, open_chain
+    from regcli.domain.registries import open_chain, registry_directories
     from regcli.domain.runs import chain_of as chain_of_run
     from regcli.domain.settings import root_chain
 
     root = context.root
     yield root_chain(context), None, None
-    top = f"{root.path}/registries"
-    for name in sorted(set(files.scan_names(top)) | set(BUILT_IN)):
-        if name.startswith("."):
-            continue
+    for name in registry_directories(context):
         settings = open_chain(context, name)
         yield settings, None, None
         registry = _readable_registry(settings)
-        for collection in sorted(files.scan_names(f"{top}/{name}/collections")):
-            if not collection.startswith("."):
-                base = f"{top}/{name}/collections/{collection}"
-                yield chain_of(context, base, registry), base, f"{top}/{name}"
-    top = f"{root.path}/projects"
-    for entity in sorted(files.scan_names(top)):
-        for project in sorted(files.scan_names(f"{top}/{entity}")):
-            owner = f"{top}/{entity}/{project}"
-            for collection in sorted(files.scan_names(f"{owner}/collections")):
-                if not collection.startswith("."):
-                    base = f"{owner}/collections/{collection}"
-                    yield chain_of(context, base, None), base, None
-            for run in sorted(files.scan_names(f"{owner}/runs")):
-                if not run.startswith("."):
-                    yield chain_of_run(context, f"{owner}/runs/{run}"), None, None
+        for base in collection_paths(settings.base):
+            yield chain_of(context, base, registry), base, settings.base
+    for owner in project_paths(root.path):
+        for base in collection_paths(owner):
+            yield chain_of(context, base, None), base, None
+        for base in run_paths(owner):
+            yield chain_of_run(context, base), None, None
     from regcli.domain.distributed import all_chains
 
     for chain in all_chains(context):

@@ -7,6 +7,11 @@ survives Windows and macOS file systems, `..`, `CON`, trailing dots and newlines
 from __future__ import annotations
 
 from regcli.model import fold
+from regcli.store import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-.")
 _DEVICES = frozenset(
@@ -62,3 +67,30 @@ def project_path(root: str, entity: str, project: str) -> str:
 def collection_path(owner: str, name: str) -> str:
     """Return the directory of a collection in the registry's or project's directory `owner`."""
     return f"{owner}/collections/{encode_name(name)}"
+
+
+def project_paths(root: str) -> Iterator[str]:
+    """Yield the directories of the projects in a root, sorted."""
+    for entity in _below(f"{root}/projects"):
+        yield from _below(entity)
+
+
+def collection_paths(owner: str) -> list[str]:
+    """Return the directories of the collections in a registry's or project's directory, sorted."""
+    return _below(f"{owner}/collections")
+
+
+def run_paths(project: str) -> list[str]:
+    """Return the directories of the runs in a project's directory, sorted."""
+    return _below(f"{project}/runs")
+
+
+def part_paths(project: str) -> Iterator[str]:
+    """Yield the directories of the parts of versions that several processes build in a project."""
+    for name in _below(f"{project}/parts"):
+        yield from _below(name)
+
+
+def _below(path: str) -> list[str]:
+    """Return what lies in a directory, without litter and what else begins with a dot, sorted."""
+    return [f"{path}/{name}" for name in sorted(files.scan_names(path)) if not name.startswith(".")]

@@ -6,6 +6,7 @@ import os
 
 from regcli.errors import IntegrityError, NotFoundError, StorageError
 from regcli.store import files
+from regcli.store.layout import project_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,11 +109,7 @@ def _is_inhabited(path: str) -> bool:
     for name in files.scan_names(f"{path}/registries"):
         if os.path.isdir(f"{path}/registries/{name}/settings") or os.path.isdir(f"{path}/registries/{name}/collections"):
             return True
-    for entity in files.scan_names(f"{path}/projects"):
-        for project in files.scan_names(f"{path}/projects/{entity}"):
-            if any(os.path.isdir(f"{path}/projects/{entity}/{project}/{kind}") for kind in ("collections", "runs")):
-                return True
-    return False
+    return any(os.path.isdir(f"{owner}/{kind}") for owner in project_paths(path) for kind in ("collections", "runs"))
 
 
 def _parse_marker(data: bytes, path: str) -> dict[str, str]:
