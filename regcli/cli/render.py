@@ -67,12 +67,14 @@ class _Painter:
     def table(self, view: Table) -> RenderableType:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table as RichTable
+        from rich.text import Text
 
         rows = list(view.rows)
         grid = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1))
         for index, title in enumerate(view.columns):
             is_number = bool(rows) and isinstance(rows[0][index], (int, float, Size))
-            grid.add_column(title, justify="right" if is_number else "left", overflow="fold")
+            # A title may be the name of a metric: not markup, and nothing that steers the terminal.
+            grid.add_column(Text(escape(title)), justify="right" if is_number else "left", overflow="fold")
         for row in rows:
             grid.add_row(*(self._cell(cell) for cell in row))
         return grid
@@ -86,7 +88,7 @@ class _Painter:
         grid.add_column(overflow="fold")
         previous = None
         for label, cell in view.lines():
-            grid.add_row(Text("" if label == previous else label, style="bold"), self._cell(cell))
+            grid.add_row(Text("" if label == previous else escape(label), style="bold"), self._cell(cell))
             previous = label
         return grid
 

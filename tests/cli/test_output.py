@@ -149,6 +149,15 @@ def test_nothing_in_a_cell_is_obeyed_on_a_terminal() -> None:
     assert "\x1b" not in text
 
 
+def test_nothing_in_a_title_is_obeyed_on_a_terminal() -> None:
+    """Titles are names of metrics too, which are anybody's."""
+    text = drawn(table(["Version", "a\x1b[2J", "[red]b[/red]"], [["v0", 1, 2]]), width=150)
+    assert "a\\x1b[2J" in text
+    assert "[red]b[/red]" in text
+    assert "\x1b" not in text
+    assert "\x1b" not in drawn(definitions(("a\x1b[2J", "b")))
+
+
 def test_wide_characters_line_up() -> None:
     from rich.cells import cell_len
 
