@@ -21,7 +21,7 @@ _LONGEST = 120
 _KEPT = 64
 _PARTS = frozenset(
     [
-        "regcli.toml", "head.json", "pages", "settings", "registries", "projects", "blobs", "packs", "backrefs", "staging",
+        "regcli.toml", "head.json", "pages", "settings", "registries", "projects", "blobs", "packs", "backrefs",
         "trash", "locks", "cache", "outbox",
     ]
 )  # fmt: skip
