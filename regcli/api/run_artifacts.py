@@ -213,7 +213,7 @@ class RunArtifacts:
         if request.entries or request.sources:
             add_part(context, request, common)
         rest = artifact._request(aliases)
-        rest.entries, rest.sources, rest.contents, rest.expected = [], [], {}, {}
+        rest.entries, rest.sources, rest.contents, rest.expected, rest.digest = [], [], {}, {}, ""
         self._complete(rest)
         artifact._become(context, finish_parts(context, artifact.name, common, rest))
         return artifact

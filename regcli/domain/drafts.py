@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from regcli.domain.context import Context
     from regcli.domain.log import LogRequest
     from regcli.store.batch import Batch
+    from regcli.store.ingest import Ingested
     from regcli.store.manifest import Entry
     from regcli.store.statcache import StatCache
 
@@ -56,6 +57,7 @@ class Draft:
         "_kept_bytes",
         "_lock",
         "_names",
+        "_whole",
         "algorithm",
         "entries",
     )
@@ -86,12 +88,14 @@ class Draft:
         self._in_place: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._directories: dict[str, str] = {}
+        # The digest of a directory that is all there is.
+        self._whole = ""
 
     @property
     def digest(self) -> str:
         """The digest of the version that this would become, 32 hex digits."""
         with self._lock:
-            return manifest_digest(list(self.entries.values()), self.algorithm)
+            return self._whole or manifest_digest(list(self.entries.values()), self.algorithm)
 
     @property
     def size(self) -> int:
@@ -145,7 +149,7 @@ class Draft:
         elif status.st_size < packs.SMALL:
             found, kept = self._read_small(path, local_path)
         else:
-            found = self._store([(path, local_path)])[0]
+            found = self._store([(path, local_path)]).entries[0]
         if is_tmp:
             path = _temporary_name(path, found)
             found = (path, *found[1:])
@@ -178,17 +182,19 @@ class Draft:
             raise UsageError(f"path is not a directory: {quote(local_path)}")
         source = Source(local_path, prefix or "")
         if policy == IMMUTABLE:
-            found = ingest(
+            taken = ingest(
                 None, [source], cache=self._stat_cache(), algorithm=self.algorithm, follow_directory_links=True,
                 store_root=self._context().root_path,
-            ).entries  # fmt: skip
+            )  # fmt: skip
         else:
-            found = self._store([source])
+            taken = self._store([source])
+        found = taken.entries
         start = len(source.prefix) + 1 if source.prefix else 0
         with self._lock:
             if not merge and self.entries:
                 for entry in found:
                     self._check_free(entry)
+            self._whole = "" if self.entries else taken.digest
             self.entries.update({entry[0]: entry for entry in found})
             if policy == IMMUTABLE or self._in_place:
                 for entry in found:
@@ -224,6 +230,7 @@ class Draft:
                 raise NotFoundError(f"no such file or directory in the artifact: {quote(os.fspath(name))}")
             for item in gone:
                 del self.entries[item]
+                self._whole = ""
                 self._in_place.pop(item, None)
             return gone
 
@@ -235,6 +242,7 @@ class Draft:
             request.contents = dict(self._kept)
             request.sources = list(self._in_place.items())
             request.expected = {path: self.entries[path][1] for path in self._in_place}
+            request.digest = "" if self._in_place else self._whole
 
     # What the methods above are made of
 
@@ -245,6 +253,7 @@ class Draft:
         if not overwrite:
             self._check_free(entry)
         self.entries[entry[0]] = entry
+        self._whole = ""
         return True
 
     def _check_free(self, entry: Entry) -> None:
@@ -298,13 +307,13 @@ class Draft:
         self._kept = {}
         self._kept_bytes = 0
 
-    def _store(self, sources: Sequence[Source | tuple[str, str]]) -> list[Entry]:
+    def _store(self, sources: Sequence[Source | tuple[str, str]]) -> Ingested:
         context = self._context()
         context.make_root()
         with context.lock("content"), context.root.content.batch() as batch:
             taken = ingest(batch, sources, cache=self._stat_cache(), algorithm=self.algorithm, follow_directory_links=True)
             batch.publish()
-        return taken.entries
+        return taken
 
     def _stat_cache(self) -> StatCache | None:
         if self._cache is None:

@@ -54,13 +54,14 @@ class LogRequest:
         links: registry collections to publish into afterwards.
         contents: digest -> bytes of small files that `entries` name and that only memory has.
         expected: path -> digest that a file among `sources` had when it was added.
+        digest: of `entries` together, where that is known and their paths were checked; else empty.
         history_step: the step of the run's metrics that the version was logged at. parent: id of the version it began from.
     """
 
     __slots__ = (
-        "algorithm", "aliases", "base", "cache", "contents", "description", "dry_run", "entries", "expected", "follow",
-        "history_step", "inputs", "link_mode", "links", "metadata", "metrics", "name", "new_version", "parent", "progress",
-        "rehash", "remove", "run", "sources", "tags", "ttl", "type",
+        "algorithm", "aliases", "base", "cache", "contents", "description", "digest", "dry_run", "entries", "expected",
+        "follow", "history_step", "inputs", "link_mode", "links", "metadata", "metrics", "name", "new_version", "parent",
+        "progress", "rehash", "remove", "run", "sources", "tags", "ttl", "type",
     )  # fmt: skip
 
     def __init__(self, name: str, type: TypeName | None = None) -> None:  # noqa: A002 - the field's own word
@@ -90,6 +91,7 @@ class LogRequest:
         self.progress: Callable[[int, int], None] | None = None
         self.contents: dict[bytes, bytes] = {}
         self.expected: dict[str, str] = {}
+        self.digest = ""
         self.history_step: int | None = None
         self.parent: str | None = None
 
@@ -228,6 +230,9 @@ def collect(
     taken.digest = ""
     _take_given(context, batch, request)
     is_all = not entries and request.base is None and not request.remove
+    if is_all and request.digest:
+        taken.digest = request.digest
+        return sort_entries(request.entries), taken
     if is_all and len({entry[0] for entry in request.entries}) == len(request.entries):
         return _checked(sort_entries(request.entries)), taken
     added = {entry[0]: entry for entry in entries}

@@ -595,3 +595,40 @@ def test_public_names_are_there() -> None:
         assert hasattr(regcli, name), name
     with pytest.raises(AttributeError):
         regcli.nothing  # noqa: B018
+
+
+def test_a_directory_that_is_all_there_is_has_one_digest_whatever_follows(work: Path) -> None:
+    (work / "d").mkdir()
+    for name in ("a", "b"):
+        (work / "d" / name).write_text(name)
+
+    def fresh() -> regcli.Artifact:
+        artifact = regcli.Artifact("data", "dataset")
+        artifact.add_dir("d")
+        return artifact
+
+    whole = fresh()
+    single = regcli.Artifact("data", "dataset")
+    for name in ("a", "b"):
+        single.add_file(f"d/{name}")
+    assert whole.digest == single.digest
+    for change in (
+        lambda draft: draft.remove("a"),
+        lambda draft: draft.add_file("d/a", "c"),
+        lambda draft: draft.add_file("d/a", "b", overwrite=True),
+        lambda draft: draft.add_dir("d", "again"),
+    ):
+        changed = fresh()
+        change(changed)
+        expected = changed.digest
+        changed.save()
+        assert expected == changed.digest == changed.new_draft().digest != whole.digest
+    with regcli.init(group="g") as run:
+        run.upsert_artifact(single)
+        part = regcli.Artifact("data", "dataset")
+        (work / "e").mkdir()
+        (work / "e" / "c").write_text("c")
+        part.add_dir("e")
+        made = run.finish_artifact(part)
+    assert made.digest == made.new_draft().digest
+    assert sorted(made.manifest.entries) == ["a", "b", "c"]
