@@ -132,6 +132,18 @@ class ArtifactName(str):
         return cls(text)
 
 
+class RunName(ArtifactName):
+    """The name of a run: like an artifact name."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the name, or raise InvalidNameError."""
+        _check_plain("run name", text)
+        return cls(text)
+
+
 class TypeName(str):
     """An artifact type: like an artifact name; `job` and `wandb-…` are reserved."""
 

@@ -13,7 +13,7 @@ from regcli.domain.collections import Collection, is_live, open_place
 from regcli.domain.resolving import Version, resolve, source_of
 from regcli.domain.roles import allows
 from regcli.errors import RegcliError, UsageError
-from regcli.model import ArtifactName, ProjectRef
+from regcli.model import ArtifactName, ProjectRef, RunName
 from regcli.store import backrefs
 
 TYPE_CHECKING = False
@@ -343,7 +343,7 @@ def use(context: Context, text: str, *, run: str | None = None) -> Used:
     """
     if run is not None and "/" in run:
         raise UsageError("the run is named without its project", hint="choose the project with --project ENTITY/PROJECT")
-    name = ArtifactName.parse(run if run is not None else default_run(context.user))
+    name = RunName.parse(run if run is not None else default_run(context.user))
     # Under the lock that a deletion takes exclusively, so that no edge is made to what is being deleted.
     with context.lock("content"):
         version = resolve(context, text, action="use")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain.shapes import check_run
 from regcli.errors import ConflictError, NotFoundError, RegcliError
-from regcli.model import ArtifactName, ProjectRef, quote
+from regcli.model import ProjectRef, RunName, quote
 from regcli.store import backrefs
 from regcli.store.chain import Chain
 from regcli.store.files import random_hex
@@ -112,7 +112,7 @@ def creation(
 
 def ensure_run(context: Context, text: str) -> tuple[Chain, str]:
     """Begin the run of that name in the current project unless it is there; returns its log and reference."""
-    name = ArtifactName.parse(text)
+    name = RunName.parse(text)
     project = context.project
     chain = run_chain(context, project, name)
     state = chain.read().state
@@ -160,7 +160,7 @@ def begin_run(
     from regcli.domain.processes import describe_process
 
     context.make_root()
-    name = ArtifactName.parse(name)
+    name = RunName.parse(name)
     project = context.project
     chain = run_chain(context, project, name)
     process = describe_process(context.host)

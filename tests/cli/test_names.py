@@ -223,3 +223,11 @@ def test_going_back_without_a_selector_says_how_it_is_written(invoke: Invoke, da
     assert result.code == 2
     assert "'a:latest~1'" in result.stderr
     assert invoke("resolve", "a:latest~1").ok().lines == ["local/default/a:v0"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "é", "..", "a\x1bb"])
+def test_a_bad_name_of_a_run_is_called_so(invoke: Invoke, data: Path, name: str) -> None:
+    invoke("log", data, "-n", "a", "-t", "dataset").ok()
+    for result in (invoke("log", data, "-n", "a", "--new-version", f"--run={name}"), invoke("use", "a", f"--run={name}")):
+        _refused(result, name)
+        assert "run name" in result.stderr
