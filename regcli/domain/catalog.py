@@ -39,13 +39,15 @@ OWN = (
     "algorithm",
     "size",
     "file_count",
-    "references",
     "origin",
     "origin_version",
     "linked_at",
     "linked_by",
 )
-SHARED = ("tags", "description", "metadata", "metrics", "ttl", "inputs", "run", "created_at", "created_by", "updated_at")
+SHARED = (
+    "tags", "description", "metadata", "metrics", "ttl", "inputs", "run", "created_at", "created_by", "updated_at",
+    "references",
+)  # fmt: skip
 
 
 class Entry:
@@ -468,7 +470,7 @@ class Rows:
         if name == "logged_by":
             return self._shared("run")
         if name == "reference_count":
-            return [count or 0 for count in self._own("references")]
+            return [count or 0 for count in self._shared("references")]
         if name == "digest_algorithm":
             return self._own("algorithm")
         if name == "ttl":

@@ -95,7 +95,7 @@ def version_document(
         "digest_algorithm": version.record["algorithm"],
         "size": version.record["size"],
         "file_count": version.record["file_count"],
-        "reference_count": version.record.get("references", 0),
+        "reference_count": shared.get("references") or 0,
         "aliases": version.aliases,
         "protected_aliases": version.protected_aliases(),
         "tags": shared["tags"],

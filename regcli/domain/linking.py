@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # What a membership copies of its source, so that it stands alone should the source's log be damaged.
 COPIED = (
     "id", "digest", "algorithm", "manifest", "manifest_sha256", "size", "file_count", "description", "metadata", "metrics",
-    "tags", "ttl", "inputs", "run", "created_at", "created_by", "updated_at",
+    "tags", "ttl", "inputs", "run", "created_at", "created_by", "updated_at", "references",
 )  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def creation(
 def _record(context: Context, source: Version) -> dict[str, Any]:
     state = source.collection.state
     return {
-        **{key: source.record[key] for key in COPIED},
+        **{key: source.record[key] for key in COPIED if key in source.record},
         "source": {
             "entity": state["entity"],
             "project": state["project"],

@@ -56,6 +56,13 @@ def test_references_and_files_in_one_version(invoke: Invoke, server: WebServer, 
     assert invoke("verify").ok().code == 0
 
 
+def test_a_link_says_how_many_references_its_source_has(invoke: Invoke, lake: Path) -> None:
+    invoke("log", "-n", "lake", "-t", "dataset", "--ref", f"file://{lake}", "--link", "dataset/lake").ok()
+    assert invoke("show", "dataset/lake:v0", "--json").ok().json["reference_count"] == 2
+    found = invoke("search", "--where", "reference_count = 2", "--json").ok().json["results"]
+    assert sorted(row["ref"] for row in found) == ["dataset/lake:v0", "local/default/lake:v0"]
+
+
 def test_a_dry_run_makes_nothing(invoke: Invoke, lake: Path, root: Path) -> None:
     planned = invoke("log", "--ref", f"file://{lake}", "-n", "a", "-t", "dataset", "--dry-run", "--json").ok().json
     assert (planned["file_count"], planned["created"]) == (2, True)
