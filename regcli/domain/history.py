@@ -9,7 +9,7 @@ from regcli.domain.resolving import resolve
 from regcli.domain.runs import chain_of, run_ref
 from regcli.errors import IntegrityError, NotFoundError, RegcliError
 from regcli.model import parse_collection, split_reference
-from regcli.store.layout import collection_paths, project_paths, run_paths
+from regcli.store.layout import collection_paths, part_paths, project_paths, run_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _ACTIONS = {
     "entity": "entity-changed",
     "use": "version-used",
     "output": "version-logged",
+    "part": "part-added",
+    "finish": "parts-finished",
     "reserve": "numbers-reserved",
 }
 
@@ -61,6 +63,8 @@ def _action(op: dict[str, Any]) -> str:
     if name == "set":
         return f"{op['field']}-changed"
     if name == "create":
+        if "distributed_id" in op:
+            return "parts-begun"
         return "registry-created" if "settings" in op else "run-created" if "job_type" in op else "collection-created"
     if name == "remove" and "version" not in op:
         return "registry-deleted"
@@ -82,11 +86,15 @@ def _values(op: dict[str, Any]) -> tuple[Any, Any]:
     if name in ("version", "link"):
         return None, _version_summary(op["record"])
     if name == "create":
-        return None, op.get("settings") or {key: op[key] for key in ("name", "type", "kind", "description") if key in op}
+        return None, op.get("settings") or {
+            key: op[key] for key in ("name", "type", "kind", "description", "distributed_id") if key in op
+        }
     if name in ("delete", "unlink", "purge"):
         return f"v{op['version']}", None
     if name == "undelete":
         return None, f"v{op['version']}"
+    if name == "part":
+        return None, {key: op["after"][key] for key in ("manifest", "run")}
     if name == "set" and op["field"] == "history":
         return _steps(op["before"]), _steps(op["after"])
     return op.get("before"), op.get("after")
@@ -196,8 +204,9 @@ def _collection_streams(context: Context, owner: str, registry: Registry | None)
 
 
 def _project_streams(context: Context, base: str) -> Iterator[list[Event]]:
-    """Yield the events of a project's collections and runs."""
+    """Yield the events of a project's collections, runs, and parts of versions that several processes build."""
     yield from _collection_streams(context, base, None)
+    yield from _part_streams(context, base)
     for path in run_paths(base):
         try:
             chain = chain_of(context, path)
@@ -206,6 +215,34 @@ def _project_streams(context: Context, base: str) -> Iterator[list[Event]]:
                 yield [event for event, _ in events_of(chain, run_ref(state))]
         except RegcliError as error:
             context.warnings.append(error.message)
+
+
+def _part_streams(context: Context, base: str) -> Iterator[list[Event]]:
+    from urllib.parse import unquote
+
+    from regcli.domain import distributed
+
+    project = "/".join(unquote(name) for name in base.split("/")[-2:])
+    for path in part_paths(base):
+        try:
+            chain = distributed.chain_of(context, path)
+            name = chain.read().state["name"]
+            if name is not None:
+                yield _part_events(chain, f"{project}/{name}")
+        except RegcliError as error:
+            context.warnings.append(error.message)
+
+
+def _part_events(chain: Chain, ref: str) -> list[Event]:
+    """Return the events, without the parts that a finish hands on to the next version: those were added before."""
+    events: list[Event] = []
+    for event, op in events_of(chain, ref):
+        is_kept = (
+            op["op"] == "part" and events and (events[-1]["seq"], events[-1]["action"]) == (event["seq"], "parts-finished")
+        )
+        if not is_kept:
+            events.append(event)
+    return events
 
 
 def _root_events(context: Context) -> list[Event]:

@@ -528,3 +528,39 @@ def test_a_part_of_the_history_is_read_by_step() -> None:
             run.log({"loss": step})
     stored = Api().run("long")
     assert [row["loss"] for row in stored.scan_history(["loss"], min_step=1, max_step=3)] == [1, 2]
+
+
+def test_parts_of_a_version_are_in_the_history(draft: Draft) -> None:
+    with regcli.init(project="zoo", name="worker", group="night") as run:
+        run.upsert_artifact(draft("whole", {"a": "1"}))
+        run.finish_artifact(draft("whole", {"b": "2"}))
+    context = session.context_for("test")
+    events = [event for event in read_events(context, "local/zoo/") if event["action"].startswith("part")]
+    assert context.warnings == []
+    assert [(event["action"], event["ref"]) for event in events] == [
+        ("parts-begun", "local/zoo/whole"),
+        ("part-added", "local/zoo/whole"),
+        ("part-added", "local/zoo/whole"),
+        ("parts-finished", "local/zoo/whole"),
+    ]
+    assert events[0]["after"] == {"name": "whole", "type": "dataset", "distributed_id": "night"}
+    assert (events[1]["after"]["run"], events[3]["after"]) == ("worker", "local/zoo/whole:v0")
+    assert [event["command"] for event in events[1:]] == ["Run.upsert_artifact", "Run.finish_artifact", "Run.finish_artifact"]
+
+
+def test_a_part_that_waits_for_the_next_version_is_one_event(draft: Draft) -> None:
+    from regcli.domain import distributed
+
+    with regcli.init(project="zoo", name="worker", group="night") as run:
+        run.upsert_artifact(draft("whole", {"a": "1"}))
+        chain = distributed.parts_chain(session.context_for("test", "zoo"), "whole", "night")
+        late = {**chain.read().state["parts"][0]}
+        session.context_for("test").transact(
+            chain,
+            lambda _: [
+                {"op": "finish", "before": 1, "after": "local/zoo/whole:v0"},
+                {"op": "part", "before": None, "after": late},
+            ],
+        )
+    actions = [event["action"] for event in read_events(session.context_for("test"), None, action="part-added")]
+    assert actions == ["part-added"]
