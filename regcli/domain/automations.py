@@ -13,7 +13,15 @@ import os
 from regcli.domain import roles
 from regcli.domain.collections import Collection, open_place
 from regcli.domain.events import EVENTS, METRIC, is_collection
-from regcli.domain.registries import Registry, change_settings, find_registry, list_registries, visible
+from regcli.domain.registries import (
+    Registry,
+    change_settings,
+    directory_at,
+    find_registry,
+    list_registries,
+    open_registry_directory,
+    visible,
+)
 from regcli.domain.settings import root_chain, root_settings
 from regcli.errors import ConflictError, NotFoundError, RegcliError, RoleError, UsageError
 from regcli.model import is_unprintable, quote
@@ -63,7 +71,7 @@ class Automation:
         """Where it is kept, as an outbox entry remembers it: the place of the registry, `.` for the root, or `user`."""
         if self.is_own:
             return "user"
-        return f"registries/{os.path.basename(self.registry.base)}" if self.registry is not None else ROOT
+        return self.registry.place if self.registry is not None else ROOT
 
     def covers(self, place: str, *, shared: bool) -> bool:
         """Tell whether an event at a place of the root is in its scope.
@@ -102,11 +110,10 @@ def _shown_scope(context: Context, automation: Automation) -> str:
     if scope == REGISTRY and automation.registry is not None:
         return f"{automation.registry.name}/"
     parts = scope.split("/")
+    directory = directory_at(scope)
     try:
-        if len(parts) == 2 and parts[0] == "registries":
-            from regcli.domain.registries import open_registry_directory
-
-            return f"{open_registry_directory(context, parts[1]).name}/"
+        if directory is not None:
+            return f"{open_registry_directory(context, directory).name}/"
         if is_collection(scope):
             return open_place(context, scope).ref
     except (RegcliError, TypeError):
@@ -198,7 +205,7 @@ def add_automation(context: Context, name: str, request: Request, *, reason: str
         )
     if request.command is not None:
         if scope == REGISTRY and registry is not None:
-            definition["scope"] = f"registries/{os.path.basename(registry.base)}"
+            definition["scope"] = registry.place
         return _add_own(context, name, definition), 0
     automation = Automation(name, definition, registry)
     _require_right(context, automation)
@@ -248,7 +255,7 @@ def list_automations(context: Context, scope: str | None = None) -> list[Automat
     found.extend(own_automations(context))
     if scope is not None:
         registry_of, wanted = _parse_scope(context, scope)
-        store = f"registries/{os.path.basename(registry_of.base)}" if registry_of is not None else None
+        store = registry_of.place if registry_of is not None else None
         places = {wanted, store} if wanted == REGISTRY else {wanted}
         found = [
             item

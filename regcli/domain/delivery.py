@@ -82,12 +82,12 @@ def notice_documents(context: Context, notices: Sequence[Notice]) -> list[dict[s
 def _ref_at(context: Context, place: str) -> str:
     """Return the reference of the collection or registry at a place, or the place where it cannot be read."""
     from regcli.domain.collections import open_place
-    from regcli.domain.registries import open_registry_directory
+    from regcli.domain.registries import directory_at, open_registry_directory
 
-    parts = place.split("/")
+    directory = directory_at(place)
     try:
-        if len(parts) == 2 and parts[0] == "registries" and parts[1] not in ("", ".", ".."):
-            return open_registry_directory(context, parts[1]).name
+        if directory is not None:
+            return open_registry_directory(context, directory).name
         return open_place(context, place).ref
     except (RegcliError, TypeError):
         return place
@@ -242,11 +242,11 @@ def _drop(context: Context, notice: Notice, *, came: bool) -> None:
 
 def _chain_at(context: Context, place: str) -> Chain:
     from regcli.domain.collections import open_place
-    from regcli.domain.registries import open_chain
+    from regcli.domain.registries import directory_at, open_chain
 
-    parts = place.split("/")
-    if len(parts) == 2 and parts[0] == "registries" and parts[1] not in ("", ".", ".."):
-        return open_chain(context, parts[1])
+    directory = directory_at(place)
+    if directory is not None:
+        return open_chain(context, directory)
     return open_place(context, place).chain
 
 
@@ -270,7 +270,7 @@ def _find(context: Context, notice: Notice) -> tuple[dict[str, Any] | None, dict
 
 def _definition(context: Context, entry: dict[str, Any]) -> Automation | None:
     """Return the automation as it is defined now, or None when it was removed."""
-    from regcli.domain.registries import open_registry_directory
+    from regcli.domain.registries import directory_at, open_registry_directory
     from regcli.domain.settings import root_settings
 
     store = str(entry["store"])
@@ -281,10 +281,10 @@ def _definition(context: Context, entry: dict[str, Any]) -> Automation | None:
     elif store == ".":
         found = [Automation(key, kept) for key, kept in sound(root_settings(context).state["automations"])]
     else:
-        parts = store.split("/")
-        if len(parts) != 2 or parts[0] != "registries" or parts[1] in ("", ".", ".."):
+        directory = directory_at(store)
+        if directory is None:
             return None
-        registry = open_registry_directory(context, parts[1])
+        registry = open_registry_directory(context, directory)
         if registry.exists:
             found = [Automation(key, kept, registry) for key, kept in sound(registry.state["automations"])]
     return next((item for item in found if item.name == name and item.definition["id"] == entry["definition"]), None)

@@ -130,6 +130,11 @@ class Registry:
         return name
 
     @property
+    def place(self) -> str:
+        """The directory relative to the root, which never changes."""
+        return self.chain.place
+
+    @property
     def exists(self) -> bool:
         """Whether there is such a registry, and it was not removed."""
         return self.snapshot.state["name"] is not None and not self.snapshot.state["removed"]
@@ -171,6 +176,12 @@ def open_chain(context: Context, directory_name: str) -> Chain:
         judge=judge,
         check_state=check_settings,
     )
+
+
+def directory_at(place: str) -> str | None:
+    """Return the name of the registry's directory at a place of the root, or None where the place is not a registry's."""
+    top, _, name = place.partition("/")
+    return name if top == "registries" and name not in ("", ".", "..") and "/" not in name else None
 
 
 def open_registry_directory(context: Context, directory_name: str) -> Registry:

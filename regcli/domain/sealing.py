@@ -51,9 +51,8 @@ def needs_check(context: Context, collection: Collection, alias: str) -> bool:
         return False
     if roles.is_signed(collection.registry.state, alias):
         return True
-    place = f"registries/{collection.registry.base.rpartition('/')[2]}"
     try:
-        return context.trust.witness(context.root.id).requires(place, fold(alias))
+        return context.trust.witness(context.root.id).requires(collection.registry.place, fold(alias))
     except SignatureRefusedError:
         if context.trust.allow_unsigned:
             return False
@@ -186,8 +185,7 @@ def check_alias(
     _check_counter(signed, known, what)
     proof = _check_signer(context, signed, what, known)
     mark = {"counter": signed.counter, "sha256": signed.sha256, "action": signed.statement["action"], "proof": proof}
-    place = f"registries/{registry.base.rpartition('/')[2]}"
-    witness.remember(context, place, collection.place, fold(alias), mark)
+    witness.remember(context, registry.place, collection.place, fold(alias), mark)
     return signed
 
 

@@ -149,6 +149,5 @@ class Witness:
 
 def forget_aliases(context: Context, registry: Registry, alias: str | None) -> list[str]:
     """Forget what this user has seen of one alias of a registry, or of all of them; returns those that were known."""
-    place = f"registries/{registry.base.rpartition('/')[2]}"
     witness = context.trust.witness(context.root.id)
-    return witness.forget(context, place, None if alias is None else fold(alias))
+    return witness.forget(context, registry.place, None if alias is None else fold(alias))
