@@ -14,7 +14,6 @@ from regcli.domain.collections import (
     SOURCE,
     Collection,
     chain_of,
-    directory_name,
     find_collection,
     locate,
     prepare_collection,
@@ -24,6 +23,7 @@ from regcli.domain.collections import (
 from regcli.domain.documents import links_of
 from regcli.errors import ConflictError, NotFoundError, ProtectedError, RefusedError, TypeNotAcceptedError, UsageError
 from regcli.model import ArtifactName, CollectionName, fold, parse_collection, quote, split_reference
+from regcli.store.layout import encode_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -194,11 +194,6 @@ def _edits(state: dict[str, Any], new: str | None, fields: dict[str, str | None]
     return ops
 
 
-def rename_collection(context: Context, text: str, new: str, *, reason: str | None = None) -> Changed:
-    """Give a collection another name; see `edit_collection_settings`."""
-    return edit_collection_settings(context, text, rename=new, reason=reason)
-
-
 def _new_name(collection: Collection, text: str | None) -> str | None:
     """Return the parsed new name; a full reference is taken when it stays in the same registry or project."""
     if text is None:
@@ -220,7 +215,7 @@ def _reserve(context: Context, collection: Collection, new: str) -> None:
         ConflictError: the name is another collection's, or an old name of one.
     """
     owner, _, own = collection.base.rpartition("/")
-    directory = directory_name(new)
+    directory = encode_name(new)
     if directory == own:
         # Back to the first name, or only another case: the directory is the collection's own.
         return

@@ -15,7 +15,7 @@ from regcli.domain.shapes import check_collection, check_record
 from regcli.errors import ConflictError, IntegrityError, NotFoundError, RenamedError
 from regcli.model import CollectionRef, fold, quote
 from regcli.store.chain import Chain
-from regcli.store.layout import collection_path, collection_paths, encode_name, project_path
+from regcli.store.layout import collection_path, collection_paths, project_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -452,8 +452,3 @@ def list_collections(context: Context, owner: str, registry: Registry | None) ->
         if collection.exists:
             found.append(collection)
     return sorted(found, key=lambda collection: fold(collection.name))
-
-
-def directory_name(name: str) -> str:
-    """Return the name of the directory that a collection of this name is made in."""
-    return encode_name(name)

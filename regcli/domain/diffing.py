@@ -20,7 +20,7 @@ class Difference:
 
     Attributes:
         added, removed: manifest entries. changed: (entry of a, entry of b).
-        metadata: key -> (before, after); a side that has no such key holds None and is named in `only`.
+        metadata: key -> `{before, after}`, without the side that has no such key.
     """
 
     __slots__ = ("a", "added", "b", "changed", "metadata", "removed")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
     Record = dict[str, Any]
 
-INHERIT = "inherit"
-
 
 def format_ttl(ttl: int | str | None) -> str:
     """Return a TTL as `--ttl` takes it: `none`, `inherit`, or seconds in the largest whole unit."""

@@ -22,7 +22,6 @@ CLEAR = "clear"
 # Seconds that a signature holds unless another time is asked for.
 DEFAULT_LIFETIME = 90 * 86400
 MAX_COUNTER = 1 << 53
-_TEXT = str
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "type": str,
     "root": str,

@@ -54,11 +54,6 @@ def is_part_of_root(name: str) -> bool:
     return name in _PARTS or name.startswith("heads-")
 
 
-def registry_path(root: str, registry: str) -> str:
-    """Return the directory of a registry."""
-    return f"{root}/registries/{encode_name(registry)}"
-
-
 def project_path(root: str, entity: str, project: str) -> str:
     """Return the directory of a project."""
     return f"{root}/projects/{encode_name(entity)}/{encode_name(project)}"

@@ -80,8 +80,8 @@ def test_a_rename_keeps_versions_aliases_and_links_and_the_old_name_says_the_new
     world.log(aliases=["best"])
     world.log()
     world.link("zoo:best", "model/zoo", "production")
-    settings.rename_collection(world.user(), "model/zoo", "Animals")
-    settings.rename_collection(world.user(), "zoo", "beasts")
+    settings.edit_collection_settings(world.user(), "model/zoo", rename="Animals")
+    settings.edit_collection_settings(world.user(), "zoo", rename="beasts")
 
     version = resolve(world.user(), "model/animals:production")
     assert version.ref == "model/Animals:v0"
@@ -104,7 +104,7 @@ def test_renaming_back_and_forth_works_and_the_last_name_counts(world: World) ->
     world.log()
     for new in ("b", "c", "zoo", "b"):
         name = resolve(world.user(), find_collection_name(world)).collection.name
-        settings.rename_collection(world.user(), name, new)
+        settings.edit_collection_settings(world.user(), name, rename=new)
         assert resolve(world.user(), new).ref == f"local/default/{new}:v0"
     for old in ("zoo", "c"):
         with pytest.raises(RenamedError, match="was renamed to 'b'"):
@@ -119,7 +119,7 @@ def find_collection_name(world: World) -> str:
 
 def test_only_the_case_may_change(world: World) -> None:
     world.log()
-    settings.rename_collection(world.user(), "zoo", "ZOO")
+    settings.edit_collection_settings(world.user(), "zoo", rename="ZOO")
     assert resolve(world.user(), "zoo").ref == "local/default/ZOO:v0"
     assert settings.collection_details(world.user(), "zoo")["former_names"] == []
 
@@ -127,22 +127,22 @@ def test_only_the_case_may_change(world: World) -> None:
 def test_a_taken_name_or_an_old_name_of_another_is_a_conflict_and_changes_nothing(world: World) -> None:
     world.log("one")
     world.log("two")
-    settings.rename_collection(world.user(), "two", "three")
+    settings.edit_collection_settings(world.user(), "two", rename="three")
     with pytest.raises(ConflictError, match="collection 'three' exists already"):
-        settings.rename_collection(world.user(), "one", "three")
+        settings.edit_collection_settings(world.user(), "one", rename="three")
     with pytest.raises(ConflictError, match="collection 'two' was renamed to 'three'"):
-        settings.rename_collection(world.user(), "one", "two")
+        settings.edit_collection_settings(world.user(), "one", rename="two")
     assert resolve(world.user(), "one").ref == "local/default/one:v0"
 
 
 def test_the_name_of_a_deleted_collection_is_free_for_a_rename_and_for_a_new_one(world: World) -> None:
     world.log("one")
     world.log("two")
-    settings.rename_collection(world.user(), "two", "three")
+    settings.edit_collection_settings(world.user(), "two", rename="three")
     removal.remove_collection(world.user(), "three")
     with pytest.raises(NotFoundError):
         resolve(world.user(), "three")
-    settings.rename_collection(world.user(), "one", "three")
+    settings.edit_collection_settings(world.user(), "one", rename="three")
     assert resolve(world.user(), "three").ref == "local/default/three:v0"
     assert world.log("two").ref == "local/default/two:v1"
 
@@ -151,17 +151,17 @@ def test_the_name_of_a_deleted_collection_is_free_for_a_rename_and_for_a_new_one
 def test_a_bad_new_name_is_refused(world: World, name: str) -> None:
     world.log()
     with pytest.raises((InvalidNameError, UsageError)):
-        settings.rename_collection(world.user(), "zoo", name)
+        settings.edit_collection_settings(world.user(), "zoo", rename=name)
     assert resolve(world.user(), "zoo").ref == "local/default/zoo:v0"
 
 
 def test_a_full_reference_in_the_same_place_is_a_name_and_another_place_is_refused(world: World) -> None:
     world.log()
     world.link()
-    settings.rename_collection(world.user(), "model/zoo", "model/animals")
+    settings.edit_collection_settings(world.user(), "model/zoo", rename="model/animals")
     assert resolve(world.user(), "model/animals").ref == "model/animals:v0"
     with pytest.raises(UsageError, match="renamed, not moved"):
-        settings.rename_collection(world.user(), "model/animals", "dataset/animals")
+        settings.edit_collection_settings(world.user(), "model/animals", rename="dataset/animals")
 
 
 def test_a_rename_cut_short_leaves_both_names_and_is_finished_by_doing_it_again(world: World) -> None:
@@ -170,7 +170,7 @@ def test_a_rename_cut_short_leaves_both_names_and_is_finished_by_doing_it_again(
     settings._reserve(world.user(), collection, "animals")
     assert resolve(world.user(), "animals").ref == resolve(world.user(), "zoo").ref == "local/default/zoo:v0"
     assert world.log("animals").ref == "local/default/zoo:v1"
-    settings.rename_collection(world.user(), "zoo", "animals")
+    settings.edit_collection_settings(world.user(), "zoo", rename="animals")
     assert resolve(world.user(), "animals").ref == "local/default/animals:v1"
     with pytest.raises(RenamedError):
         resolve(world.user(), "zoo")
@@ -182,7 +182,7 @@ def test_a_collection_made_under_the_name_while_it_is_given_away_loses(world: Wo
     one = find_collection(world.user(), parse_collection("one", world.user().project))
     base = one.base.replace("/one", "/two")
     before = chain_of(world.user(), base, None).read()
-    settings.rename_collection(world.user(), "one", "two")
+    settings.edit_collection_settings(world.user(), "one", rename="two")
     creation = {"op": "create", "id": "0" * 32, "kind": "source", "name": "two", "type": "model", "description": "", "tags": []}
     assert chain_of(world.user(), base, None).append(before, world.user().envelope(), [creation]) is None
     assert resolve(world.user(), "two").ref == "local/default/two:v0"
@@ -193,7 +193,7 @@ def _race(path: Path, action: str, number: int, queue: multiprocessing.Queue[str
     world._files = 1000 * (number + 1)
     try:
         if action == "rename":
-            settings.rename_collection(world.user(), "one", "new")
+            settings.edit_collection_settings(world.user(), "one", rename="new")
         else:
             world.log("new")
     except (ConflictError, NotFoundError) as error:
@@ -275,10 +275,10 @@ def test_a_protected_alias_keeps_a_collection_from_members(world: World) -> None
     with pytest.raises(ProtectedError, match="cannot be deleted: 'model/zoo:v0' is protected by alias 'production'"):
         removal.remove_collection(world.user("bob"), "model/zoo")
     with pytest.raises(ProtectedError, match="cannot be renamed"):
-        settings.rename_collection(world.user("bob"), "model/zoo", "mine")
+        settings.edit_collection_settings(world.user("bob"), "model/zoo", rename="mine")
     with pytest.raises(ProtectedError, match="cannot be deleted: 'model/zoo:v0' is protected"):
         removal.remove_collection(world.user(), "zoo", force=True, delete_aliases=True)
-    assert settings.rename_collection(world.user(), "model/zoo", "ours").collection.ref == "model/ours"
+    assert settings.edit_collection_settings(world.user(), "model/zoo", rename="ours").collection.ref == "model/ours"
     assert removal.remove_collection(world.user(), "model/ours").versions == 1
 
 
@@ -304,7 +304,7 @@ def test_viewers_change_nothing(world: World) -> None:
     for work in (
         lambda: settings.create_collection(world.user("bob"), "model/new", type=MODEL),
         lambda: settings.edit_collection_settings(world.user("bob"), "model/zoo", description="x"),
-        lambda: settings.rename_collection(world.user("bob"), "model/zoo", "x"),
+        lambda: settings.edit_collection_settings(world.user("bob"), "model/zoo", rename="x"),
         lambda: removal.remove_collection(world.user("bob"), "model/zoo"),
     ):
         with pytest.raises(RoleError, match="user 'bob' is viewer and may not"):
@@ -313,7 +313,7 @@ def test_viewers_change_nothing(world: World) -> None:
 
 def test_history_tells_of_the_rename_with_before_and_after(world: World) -> None:
     world.log()
-    settings.rename_collection(world.user(), "zoo", "animals", reason="clearer")
+    settings.edit_collection_settings(world.user(), "zoo", rename="animals", reason="clearer")
     event = history(world.user(), "animals")[-1]
     assert (event["action"], event["before"], event["after"], event["reason"]) == ("renamed", "zoo", "animals", "clearer")
 
@@ -340,9 +340,9 @@ def test_a_project_goes_as_a_whole_or_not_at_all(world: World) -> None:
 def test_the_numbers_of_a_removed_collection_are_not_given_again_under_the_name_it_got(world: World) -> None:
     world.log("first")
     world.log("first")
-    settings.rename_collection(world.user(), "first", "second")
+    settings.edit_collection_settings(world.user(), "first", rename="second")
     world.link("second", "model/first")
-    settings.rename_collection(world.user(), "model/first", "second")
+    settings.edit_collection_settings(world.user(), "model/first", rename="second")
     removal.remove_collection(world.user(), "model/second")
     removal.remove_collection(world.user(), "second")
     assert [event["action"] for event in history(world.user(), "second")][-1] == "collection-deleted"
@@ -353,7 +353,7 @@ def test_the_numbers_of_a_removed_collection_are_not_given_again_under_the_name_
 
 def test_an_empty_collection_under_a_name_of_a_removed_one_counts_on_too(world: World) -> None:
     world.log("first")
-    settings.rename_collection(world.user(), "first", "second")
+    settings.edit_collection_settings(world.user(), "first", rename="second")
     removal.remove_collection(world.user(), "second")
     settings.create_collection(world.user(), "second", type=MODEL)
     assert world.log("second").ref == "local/default/second:v1"

@@ -16,7 +16,6 @@ from regcli.domain.collection_settings import (
     create_collection,
     edit_collection_settings,
     list_all_collections,
-    rename_collection,
 )
 from regcli.domain.download import DownloadOptions, checkout, download
 from regcli.domain.editing import add_tags, edit, list_tags, remove_tags
@@ -86,7 +85,7 @@ TABLE: dict[str, tuple[str, Action]] = {
     ),
     "tag a collection": (roles.MEMBER, lambda c, _: add_tags(c, "team/zoo", [Tag.parse("t")])),
     "untag a collection": (roles.MEMBER, lambda c, _: remove_tags(c, "team/zoo", ["old"])),
-    "rename a collection": (roles.MEMBER, lambda c, _: rename_collection(c, "team/plain", "other")),
+    "rename a collection": (roles.MEMBER, lambda c, _: edit_collection_settings(c, "team/plain", rename="other")),
     "edit a linked version's description": (roles.MEMBER, lambda c, _: edit(c, "team/zoo:v1", description="x")),
     "tag a linked version": (roles.MEMBER, lambda c, _: add_tags(c, "team/zoo:v1", [Tag.parse("t")])),
     "add a custom alias": (roles.MEMBER, lambda c, _: add_aliases(c, "team/zoo:v2", alias("mine"))),
@@ -110,7 +109,10 @@ TABLE: dict[str, tuple[str, Action]] = {
     "unlink a protected version": (roles.ADMIN, lambda c, _: unlink(c, "team/zoo:v0")),
     "edit a protected version": (roles.ADMIN, lambda c, _: edit(c, "team/zoo:v0", description="x")),
     "tag a protected version": (roles.ADMIN, lambda c, _: add_tags(c, "team/zoo:v0", [Tag.parse("t")])),
-    "rename a collection with a protected alias": (roles.ADMIN, lambda c, _: rename_collection(c, "team/zoo", "other")),
+    "rename a collection with a protected alias": (
+        roles.ADMIN,
+        lambda c, _: edit_collection_settings(c, "team/zoo", rename="other"),
+    ),
     "delete a collection with a protected alias": (roles.ADMIN, lambda c, _: remove_collection(c, "team/zoo")),
     "delete the registry": (roles.ADMIN, lambda c, _: remove_registry(c, TEAM)),
     "edit the accepted types": (roles.ADMIN, lambda c, _: edit_registry(c, TEAM, types=[TypeName.parse("model")])),

@@ -18,7 +18,7 @@ import pytest
 
 from regcli.domain import registries, sharing
 from regcli.domain.aliasing import add_aliases
-from regcli.domain.collection_settings import create_collection, rename_collection
+from regcli.domain.collection_settings import create_collection, edit_collection_settings
 from regcli.domain.collections import find_collection
 from regcli.domain.context import Context
 from regcli.domain.expiry import Policy
@@ -297,7 +297,7 @@ def test_members_make_no_collections_and_take_no_names_in_a_shared_registry(shar
     for work, words in (
         (link(source, "team/mine"), "create collections in"),
         (lambda c: create_collection(c, "team/mine", type=TypeName.parse("model")).seq, "create collections in"),
-        (lambda c: rename_collection(c, "team/zoo", "mine").seq, "create collections in"),
+        (lambda c: edit_collection_settings(c, "team/zoo", rename="mine").seq, "create collections in"),
         (lambda c: edit_registry(c, TEAM, rename=RegistryName.parse("mine")).seq, "rename"),
     ):
         with pytest.raises(Refused) as refused:
@@ -305,7 +305,9 @@ def test_members_make_no_collections_and_take_no_names_in_a_shared_registry(shar
         assert refused.value.exit_code == 5
         assert f"may not {words} registry 'team': that takes admin" in refused.value.message
     assert "mine" not in os.listdir(f"{shared.root}/registries")
-    assert shared.do(ADMIN, lambda c: rename_collection(c, "team/zoo", "animals").collection.ref) == "team/animals"
+    assert (
+        shared.do(ADMIN, lambda c: edit_collection_settings(c, "team/zoo", rename="animals").collection.ref) == "team/animals"
+    )
     assert shared.do(MEMBER, link(source, "team/animals")) == "team/animals:v0"
     assert shared.problems() == []
 

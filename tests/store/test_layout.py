@@ -80,9 +80,8 @@ def test_long_names_that_begin_alike_stay_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        (layout.registry_path("/r", "Model"), "/r/registries/model"),
-        (layout.registry_path("/r", "../x"), "/r/registries/%2E.%2Fx"),
         (layout.project_path("/r", "Team", "Zoo"), "/r/projects/team/zoo"),
+        (layout.project_path("/r", "Model", "../x"), "/r/projects/model/%2E.%2Fx"),
         (layout.collection_path("/r/registries/model", "Big Cats"), "/r/registries/model/collections/big%20cats"),
     ],
 )
