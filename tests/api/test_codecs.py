@@ -220,7 +220,6 @@ CYCLE.append(CYCLE)
         Stranger(), Stranger, {1, 2}, b"bytes", 1j, {1: "x"}, {"a": Stranger()}, [b"x"], CYCLE, lambda: 1,
         Table(["a"], [[Stranger()]]),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_what_cannot_be_kept_is_a_type_error_that_lists_what_works(obj: Any, temporary: Path) -> None:
     with pytest.raises(TypeError, match=r"what works: .*(pandas|NumPy)") as caught:

@@ -68,7 +68,7 @@ def test_text_that_is_none(text: Any, logged: Logged, invoke: Callable[..., Any]
     assert Api().artifact("data").linked_artifacts == []
 
 
-@pytest.mark.parametrize("values", BAD_VALUES, ids=ids)
+@pytest.mark.parametrize("values", BAD_VALUES)
 def test_values_that_are_no_json(values: Any, logged: Logged, invoke: Callable[..., Any]) -> None:
     artifact = logged()
     with pytest.raises((TypeError, ValueError)):
