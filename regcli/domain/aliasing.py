@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, find_collection, with_fresh_settings
+from regcli.domain.collections import Collection, find_collection, require_right, with_fresh_settings
 from regcli.domain.resolving import Version, select
 from regcli.errors import ConflictError, NotFoundError
 from regcli.model import LATEST, Alias, fold, parse_collection, parse_reference, quote, split_reference, version_index
@@ -231,8 +231,7 @@ def list_aliases(context: Context, text: str) -> tuple[str, list[dict[str, Any]]
     head, tail = split_reference(text)
     ref = parse_reference(text, context.project)
     collection = find_collection(context, parse_collection(head, context.project))
-    if collection.registry is not None:
-        roles.require(collection.registry.state, context.user, "view")
+    require_right(context, collection, "view")
     pairs = [(shown, holder) for shown, holder in collection.state["aliases"].values()]
     if collection.state["latest"] is not None:
         pairs.append((LATEST, collection.state["latest"]))

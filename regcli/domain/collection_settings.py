@@ -19,6 +19,7 @@ from regcli.domain.collections import (
     prepare_collection,
     redirected,
     require_free,
+    require_right,
 )
 from regcli.domain.documents import links_of
 from regcli.errors import ConflictError, NotFoundError, ProtectedError, RefusedError, TypeNotAcceptedError, UsageError
@@ -59,12 +60,6 @@ def bare_name(text: str) -> str:
     if tail is not None:
         raise UsageError(f"{quote(text)} names a version, not a collection", hint=f"write {quote(head)}")
     return head
-
-
-def require_right(context: Context, collection: Collection, action: str) -> None:
-    """Refuse what the user's role in the collection's registry does not allow; projects have no roles."""
-    if collection.registry is not None:
-        roles.require(collection.registry.state, context.user, action)
 
 
 def create_collection(

@@ -428,6 +428,16 @@ def _nearest_hint(context: Context, ref: CollectionRef) -> str | None:
     return f"`regcli ls {where}/` lists what is there" if names else f"{quote(where)} has no collections yet"
 
 
+def require_right(context: Context, collection: Collection, action: str) -> None:
+    """Refuse what the user's role in the collection's registry does not allow; projects have no roles.
+
+    Raises:
+        RoleError: it does not.
+    """
+    if collection.registry is not None:
+        roles.require(collection.registry.state, context.user, action)
+
+
 def with_fresh_settings(context: Context, collection: Collection) -> Collection:
     """Return the collection with its registry's settings as they are now: under the settings lock, those that count."""
     if collection.registry is None:

@@ -6,9 +6,9 @@ summary), then the numbers in its metadata; where a name occurs in several, the 
 
 from __future__ import annotations
 
-from regcli.domain import roles, runs
+from regcli.domain import runs
 from regcli.domain.catalog import Catalog, Rows
-from regcli.domain.collections import find_collection
+from regcli.domain.collections import find_collection, require_right
 from regcli.errors import NotFoundError, RegcliError, UsageError
 from regcli.model import ArtifactName, ProjectRef, parse_collection, quote
 
@@ -116,8 +116,7 @@ def compare(
         NotFoundError: no such collection, or a metric that no version has. RoleError: the user may not look.
     """
     collection = find_collection(context, parse_collection(text, context.project))
-    if collection.registry is not None:
-        roles.require(collection.registry.state, context.user, "view")
+    require_right(context, collection, "view")
     catalog = Catalog(context)
     rows = Rows(context, catalog, catalog.read(collection.base, collection.registry))
     compared = list(_rows(context, rows))[::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import find_collection, is_live
+from regcli.domain.collections import find_collection, is_live, require_right
 from regcli.domain.documents import links_of
 from regcli.domain.log import merge_tags
 from regcli.domain.metadata import check_metadata
@@ -95,8 +95,7 @@ def edit_collection(context: Context, text: str, build: Build, *, reason: str | 
                 raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
             return build(snapshot.state, None)
 
-        if collection.registry is not None:
-            roles.require(collection.registry.state, context.user, "edit-collection")
+        require_right(context, collection, "edit-collection")
         change = context.transact(collection.chain, check, reason=reason)
     return Edited(collection.ref, change.snapshot.state, None, change.seq, changed=change.commit is not None)
 
@@ -151,8 +150,7 @@ def list_tags(context: Context, text: str) -> tuple[str, list[str]]:
     head, tail = split_reference(text)
     if tail is None:
         collection = find_collection(context, parse_collection(head, context.project))
-        if collection.registry is not None:
-            roles.require(collection.registry.state, context.user, "view")
+        require_right(context, collection, "view")
         return collection.ref, list(collection.state["tags"])
     version = resolve(context, text)
     from regcli.domain.resolving import shared_record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import PURGED, Collection, is_live, open_place
+from regcli.domain.collections import PURGED, Collection, is_live, open_place, require_right
 from regcli.domain.listing import find_place, view_collections
 from regcli.domain.manifests import read_manifest
 from regcli.domain.registries import Registry, protected_names
@@ -132,8 +132,7 @@ def _select(context: Context, text: str, selection: Selection) -> None:
         return
     place = find_place(context, text)
     if isinstance(place, Collection):
-        if place.registry is not None:
-            roles.require(place.registry.state, context.user, "download")
+        require_right(context, place, "download")
         _select_collection(place, selection)
         return
     if isinstance(place, Registry):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, given_to, locate, open_collection_directory, open_place
+from regcli.domain.collections import Collection, given_to, locate, open_collection_directory, open_place, require_right
 from regcli.domain.registries import Registry, open_registry_directory, registry_directories
 from regcli.domain.resolving import resolve
 from regcli.domain.runs import chain_of, run_ref
@@ -302,8 +302,7 @@ def _find(context: Context, text: str | None) -> list[Event]:
         roles.require(named.state, context.user, "view")
         return _registry_events(context, named)
     if isinstance(named, Collection):
-        if named.registry is not None:
-            roles.require(named.registry.state, context.user, "view")
+        require_right(context, named, "view")
         return collection_events(context, named)
     return _merge(list(_project_streams(context, named.base)))
 

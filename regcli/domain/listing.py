@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.catalog import Catalog
-from regcli.domain.collections import Collection, find_collection, list_collections, open_collection_directory
+from regcli.domain.collections import Collection, find_collection, list_collections, open_collection_directory, require_right
 from regcli.domain.documents import collection_document, registry_document, version_document
 from regcli.domain.registries import Registry, find_registry, list_registries, visible
 from regcli.domain.resolving import Version
@@ -244,8 +244,7 @@ def version_rows(
     context: Context, collection: Collection, *, sort: str | None = None, limit: int | None = None, deleted: bool = False
 ) -> tuple[int, list[Document]]:
     """Return how many versions there are, and the records of the first `limit`; newest first unless sorted otherwise."""
-    if collection.registry is not None:
-        roles.require(collection.registry.state, context.user, "view")
+    require_right(context, collection, "view")
     total = collection.state["count"]
     pairs = list(collection.versions(deleted=True)) if deleted else None
     if pairs is not None:

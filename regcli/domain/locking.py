@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from regcli.domain import roles
-from regcli.domain.collections import find_collection, is_live
+from regcli.domain.collections import find_collection, is_live, require_right
 from regcli.domain.download import Downloaded, default_directory, download_version
 from regcli.domain.lockfile import (
     LOCK_NAME,
@@ -183,8 +183,7 @@ def find_pinned(context: Context, pin: Pin) -> Version:
     """
     ref = parse_reference(pin.reference, context.project)
     collection = find_collection(context, ref.collection)
-    if collection.registry is not None:
-        roles.require(collection.registry.state, context.user, "download")
+    require_right(context, collection, "download")
     index = version_index(pin.version)
     record = collection.snapshot.records.get(index) if index is not None else None
     if index is not None and record is not None and is_live(record) and record["digest"] == pin.digest:

@@ -40,6 +40,13 @@ def is_dead(process: dict[str, Any] | None, host: str) -> bool:
     return started is not None and now is not None and now != started
 
 
+def is_alive(process: dict[str, Any] | None, host: str) -> bool:
+    """Tell whether a described process of this machine has not ended; one of another machine cannot be asked."""
+    if not process or process.get("host") != host or not isinstance(process.get("pid"), int):
+        return False
+    return not is_dead(process, host)
+
+
 def _read(path: str) -> str | None:
     try:
         with open(path, encoding="ascii") as stream:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from regcli.domain import deletion
-from regcli.domain.collection_settings import bare_name, require_right, require_unprotected
-from regcli.domain.collections import SOURCE, Collection, find_collection, list_collections
+from regcli.domain.collection_settings import bare_name, require_unprotected
+from regcli.domain.collections import SOURCE, Collection, find_collection, list_collections, require_right
 from regcli.domain.listing import Project, find_container
 from regcli.errors import NotFoundError, RefusedError, UsageError
 from regcli.model import parse_collection, quote

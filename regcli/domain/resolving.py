@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import LINK, Collection, find_collection, is_live
+from regcli.domain.collections import LINK, Collection, find_collection, is_live, require_right
 from regcli.errors import ConflictError, IntegrityError, NotFoundError
 from regcli.model import LATEST, Selector, VersionRef, fold, parse_reference, quote
 
@@ -179,8 +179,7 @@ def _aliases_hint(collection: Collection) -> str:
 def resolve_ref(context: Context, ref: VersionRef, whole: str, *, action: str = "view", deleted: bool = False) -> Version:
     """Return the version that a parsed reference means; `action` is what the user's role must allow."""
     collection = find_collection(context, ref.collection)
-    if collection.registry is not None:
-        roles.require(collection.registry.state, context.user, action)
+    require_right(context, collection, action)
     selector = ref.selector
     if collection.registry is None or selector.kind != "alias" or fold(selector.text) == LATEST:
         version = Version(collection, *select(collection, selector, whole, deleted=deleted))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import IntegrityError, RegcliError, UsageError
+from regcli.errors import BusyError, IntegrityError, RegcliError, UsageError
 from regcli.model import quote
 from regcli.store import files, jsontext
 from regcli.store.trust import new_sha256
@@ -66,9 +66,21 @@ class HistoryWriter:
         """Open the history for appending; what earlier processes of the run wrote is kept.
 
         Raises:
-            StorageError: the file cannot be opened.
+            StorageError: the file cannot be opened. BusyError: another writer has it open.
         """
         path = history_path(run_base)
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except OSError as error:
+            raise files.explain(error, f"cannot write {path}") from error
+        try:
+            _lock(self._descriptor, path)
+            self._take_over(path, run_base, clock)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def _take_over(self, path: str, run_base: str, clock: Callable[[], float]) -> None:
         self._clock = clock
         # The name of a new file is made durable with its first rows.
         self._unnamed: str | None = run_base
@@ -84,7 +96,6 @@ class HistoryWriter:
             self.size += len(line)
             self._hash.update(line)
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
             if os.fstat(self._descriptor).st_size > self.size:
                 os.ftruncate(self._descriptor, self.size)
         except OSError as error:
@@ -145,8 +156,34 @@ class HistoryWriter:
     def close(self) -> None:
         """Close the file; what was appended stays."""
         if self._descriptor >= 0:
+            # A child that was forked meanwhile has the file open too.
+            _unlock(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _lock(descriptor: int, path: str) -> None:
+    """Keep other writers out while the file is open; where there are no locks, the run's log alone tells."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BusyError(
+            f"{path} is being written by another process or another object of the run",
+            hint="give each process a run of its own in one group",
+        ) from None
+    except (ImportError, OSError):
+        return
+
+
+def _unlock(descriptor: int) -> None:
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except (ImportError, OSError):
+        return
 
 
 def read_history(run_base: str) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain.shapes import check_run
-from regcli.errors import ConflictError, NotFoundError, RegcliError
+from regcli.errors import BusyError, ConflictError, NotFoundError, RegcliError
 from regcli.model import ProjectRef, RunName, quote
 from regcli.store import backrefs
 from regcli.store.chain import Chain
@@ -156,8 +156,9 @@ def begin_run(
 
     Raises:
         ConflictError: `resume` is False and there is one. NotFoundError: `resume` is True and there is none.
+        BusyError: a living process runs it.
     """
-    from regcli.domain.processes import describe_process
+    from regcli.domain.processes import describe_process, is_alive
 
     context.make_root()
     name = RunName.parse(name)
@@ -174,6 +175,11 @@ def begin_run(
             raise ConflictError(f"run {quote(run_ref(before))} exists already", hint="choose another name")
         if not existed and resume:
             raise NotFoundError(f"there is no run {quote(f'{project}/{name}')} to go on with")
+        if existed and before["state"] == RUNNING and is_alive(before.get("process"), context.host):
+            raise BusyError(
+                f"run {quote(run_ref(before))} is being run by process {before['process']['pid']}",
+                hint="finish it first, or give each process a run of its own in one group",
+            )
         if existed:
             return _changes(before, {
                 "state": RUNNING, "process": process, "config": {**before["config"], **(config or {})},

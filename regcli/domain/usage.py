@@ -6,8 +6,7 @@ costs nothing; the bytes of a registry are those of the versions linked in it.
 
 from __future__ import annotations
 
-from regcli.domain import roles
-from regcli.domain.collections import Collection, is_live
+from regcli.domain.collections import Collection, is_live, require_right
 from regcli.domain.listing import find_place, list_projects, list_visible_registries, view_collections
 from regcli.domain.registries import Registry
 from regcli.domain.resolving import resolve
@@ -94,8 +93,7 @@ def _parts(context: Context, text: str | None) -> tuple[Part, list[Part]]:
         collections = view_collections(context, place)
         parts = [Part(collection.ref, _live(collection)) for collection in collections]
         return _place_part(context, place), parts
-    if place.registry is not None:
-        roles.require(place.registry.state, context.user, "view")
+    require_right(context, place, "view")
     parts = [Part(place.version_ref(index), [record]) for index, record in place.versions()]
     return Part(place.ref, _live(place)), parts
 
