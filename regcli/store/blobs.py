@@ -141,9 +141,9 @@ def _copy_in_kernel(source: int, target: int, size: int, threads: int, flush: Fl
     if size < _THREADED or threads < 2:
         while count := os.copy_file_range(source, target, _TURN, copied, copied):
             hasher.follow(copied)
-            copied += count
             if flush is not None:
                 flush.follow(copied)
+            copied += count
         hasher.follow(copied)
         return hasher.digest(), copied
     import threading
@@ -168,7 +168,8 @@ def _copy_in_kernel(source: int, target: int, size: int, threads: int, flush: Fl
             written[0] = copied
             ready.release()
             if flush is not None:
-                flush.follow(copied)
+                # Not what is still to be hashed: a disk that is fast enough would make it be read again.
+                flush.follow(hasher.offset)
     finally:
         ended.append(None)
         ready.release()
@@ -180,24 +181,24 @@ def _copy_in_kernel(source: int, target: int, size: int, threads: int, flush: Fl
 
 
 class _Hasher:
-    """Hashes a file that is being written, as far as it has come."""
+    """Hashes a file that is being written, as far as it has come: to `offset`."""
 
-    __slots__ = ("_descriptor", "_hasher", "_offset", "_view")
+    __slots__ = ("_descriptor", "_hasher", "_view", "offset")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._hasher = xxhash.xxh3_128()
-        self._offset = 0
+        self.offset = 0
         self._view = memoryview(bytearray(BUFFER))
 
     def follow(self, end: int) -> None:
         """Hash up to an offset that was written."""
-        while self._offset < end:
-            count = os.preadv(self._descriptor, [self._view[: end - self._offset]], self._offset)
+        while self.offset < end:
+            count = os.preadv(self._descriptor, [self._view[: end - self.offset]], self.offset)
             if not count:
                 raise OSError(errno.EIO, "what was written cannot be read back")
             self._hasher.update(self._view[:count])
-            self._offset += count
+            self.offset += count
 
     def digest(self) -> bytes:
         """Return the digest of what was hashed."""

@@ -10,7 +10,7 @@ import os
 import stat
 import time
 
-from regcli.errors import BusyError, IntegrityError, StorageError
+from regcli.errors import BusyError, IntegrityError, StorageError, reason_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def random_hex(size: int) -> str:
 
 def explain(error: OSError, what: str) -> StorageError:
     """Turn an OSError into the sentence a user needs: what was being done, to which path, why it failed."""
-    reason = (error.strerror or str(error)).lower()
+    reason = reason_of(error)
     hint = None
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         hint = "free some space (`regcli gc` frees what the store no longer needs), then try again"
@@ -256,7 +256,7 @@ def _rename_exclusive(temporary: str, path: str, cause: OSError) -> bool:
     raise cause
 
 
-def replace_file(path: str, data: bytes, *, mode: int = 0o666, durable: bool = False) -> None:
+def replace_file(path: str, data: bytes | bytearray, *, mode: int = 0o666, durable: bool = False) -> None:
     """Replace a derived file in one step; without `durable` a power cut may leave the old or an empty one.
 
     Raises:

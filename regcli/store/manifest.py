@@ -68,13 +68,18 @@ def manifest_digest(entries: Iterable[Entry], algorithm: str = "XXH128") -> str:
         from hashlib import md5
 
         return md5(b"".join(parts), usedforsecurity=False).hexdigest()
+    hasher = xxhash.xxh3_128()
     for path, digest, _, flags, _ in ordered:
         if flags != REFERENCE:
             # b2a_base64 ends with the newline that the rule asks for.
             add(b"%s:%s" % (path.encode(), b2a_base64(from_hex(digest))))
         else:
             add(f"{path}:{digest}\n".encode())
-    return xxhash.xxh3_128_hexdigest(b"".join(parts))
+        if len(parts) > _LINES:
+            hasher.update(b"".join(parts))
+            parts.clear()
+    hasher.update(b"".join(parts))
+    return hasher.hexdigest()
 
 
 def encode_manifest(entries: Iterable[Entry], algorithm: str = "XXH128") -> bytes:

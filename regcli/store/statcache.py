@@ -116,29 +116,29 @@ class Section:
         if not self._path or not self.fresh:
             return True
         stamp = now()
-        rows = Struct(f"{KEY.size + self._width}s").iter_unpack(self.fresh)
-        settled = bytearray()
-        for (row,) in rows:
-            if is_settled(row[: KEY.size], stamp):
-                settled += row
-        is_all = len(settled) == len(self.fresh)
-        if not settled:
-            return is_all
-        body = bytes(settled)
         # Rows of files that are gone are dropped once they are the larger part. Of two rows for one key the last counts.
+        data = bytearray(_HEAD.size)
         if len(self.known) <= 2 * seen + 64:
-            body = b"".join([part for row in self.known.items() for part in row]) + body
-        head = _HEAD.pack(_MAGIC, 1, self._width, xxhash.xxh3_128_digest(body))
-        self._write(self._path, head + body)
-        return is_all
+            for key, value in self.known.items():
+                data += key
+                data += value
+        before = len(data)
+        for (row,) in Struct(f"{KEY.size + self._width}s").iter_unpack(self.fresh):
+            if is_settled(row[: KEY.size], stamp):
+                data += row
+        if len(data) > before:
+            checksum = xxhash.xxh3_128_digest(memoryview(data)[_HEAD.size :])
+            _HEAD.pack_into(data, 0, _MAGIC, 1, self._width, checksum)
+            self._write(self._path, data)
+        return len(data) - before == len(self.fresh)
 
-    def settled(self) -> dict[bytes, bytes]:
-        """Return all that is known, with what this run learned, of files that are old enough to be trusted."""
+    def settled(self) -> Callable[[bytes], bytes | None]:
+        """Return a look-up of all that is known, with what this run learned, of files old enough to be trusted."""
         stamp = time.time_ns()
-        known = dict(self.known)
         rows = Struct(f"{KEY.size}s{self._width}s").iter_unpack(self.fresh)
-        known.update([row for row in rows if is_settled(row[0], stamp)])
-        return known
+        fresh = {row[0]: row[1] for row in rows if is_settled(row[0], stamp)}
+        known = self.known
+        return known.get if not fresh else lambda key: fresh.get(key) or known.get(key)
 
     def summary(self, use: str = "all") -> Summary | None:
         """Return what the whole directory last was, if that was saved; `use` keeps what is logged and downloaded apart."""
@@ -161,7 +161,7 @@ class Section:
             self._write(f"{self._path}-{use}", _SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values))
 
     @staticmethod
-    def _write(path: str, data: bytes) -> None:
+    def _write(path: str, data: bytes | bytearray) -> None:
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             files.replace_file(path, data, mode=0o600)
