@@ -106,6 +106,8 @@ def init(
     if mode not in _MODES:
         raise UsageError(f"mode {quote(str(mode))} is not supported: runs are always recorded", hint="leave it out")
     active = session.session().run
+    if active is not None and not active._is_ours():
+        active = None  # of the process that this one was forked from
     if active is not None and reinit != "create_new":
         if reinit in (None, False, "default", "return_previous"):
             return active

@@ -203,7 +203,7 @@ class Run(RunArtifacts):
         """
         del quiet
         with self._lock:
-            if self._finished or os.getpid() != self._pid:
+            if self._finished or not self._is_ours():
                 return
             self._write_pending()
             self._history.flush()
@@ -232,7 +232,16 @@ class Run(RunArtifacts):
     def _require_running(self, what: str) -> None:
         if self._finished:
             raise UsageError(f"run {quote(self.id)} is finished; {what} is no longer possible", hint="begin another with init")
+        if not self._is_ours():
+            raise UsageError(
+                f"run {quote(self.id)} belongs to process {self._pid}, not to this one, which was forked from it",
+                hint="log what it did from there, or begin a run here with init(group=…)",
+            )
         ending.goes_on()
+
+    def _is_ours(self) -> bool:
+        """Whether this process began it; a forked one did not."""
+        return os.getpid() == self._pid
 
     def __enter__(self) -> Self:
         """Return itself."""
