@@ -18,6 +18,11 @@ class RegcliError(Exception):
         self.hint = hint
 
 
+def reason_of(error: OSError) -> str:
+    """Return what the operating system says of a failure, for the end of a sentence."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
 class UsageError(RegcliError):
     """The command was used wrongly, or its input is not acceptable."""
 

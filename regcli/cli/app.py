@@ -13,11 +13,11 @@ from typer._click.exceptions import ClickException, MissingParameter, NoSuchOpti
 from typer._click.exceptions import UsageError as ParserError
 
 from regcli.cli.commands import COMMANDS
-from regcli.cli.context import SCHEMA_VERSION, Session, drop_standard_output, write_error
+from regcli.cli.context import SCHEMA_VERSION, Session, deliver, drop_standard_output, write_error
 from regcli.cli.lazy import PROGRAM, TopGroup
 from regcli.cli.output import escape, paint
 from regcli.cli.settings import Options
-from regcli.errors import RegcliError, StorageError, UsageError
+from regcli.errors import RegcliError, StorageError, UsageError, reason_of
 from regcli.model import quote
 
 if TYPE_CHECKING:
@@ -72,13 +72,7 @@ def _run(session: Session, argv: list[str]) -> int:
 
 def _flush() -> None:
     if sys.stdout is not None:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            drop_standard_output()
-            raise StorageError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}") from error
+        deliver(sys.stdout, "")
 
 
 def report(session: Session, argv: Sequence[str], error: BaseException) -> int:
@@ -130,7 +124,7 @@ def explain(error: BaseException) -> tuple[int, str, str, str | None]:
     if isinstance(error, MemoryError):
         return StorageError.exit_code, StorageError.kind, "out of memory", None
     if isinstance(error, OSError):
-        reason = (error.strerror or str(error) or type(error).__name__).lower()
+        reason = reason_of(error)
         where = f"{_text(error.filename)}: " if error.filename is not None else ""
         return StorageError.exit_code, StorageError.kind, where + reason, None
     encoding = sys.getfilesystemencoding()

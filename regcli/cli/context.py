@@ -12,7 +12,7 @@ import time
 
 from regcli.cli import settings as place
 from regcli.cli.output import Definitions, Table, escape, paint, plain_lines
-from regcli.errors import StorageError
+from regcli.errors import StorageError, reason_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ class Session:
         """
         stream = _standard_output()
         for chunk in chunks:
-            _deliver(stream.buffer, chunk)
-        _deliver(stream.buffer, b"")
+            deliver(stream.buffer, chunk)
+        deliver(stream.buffer, b"")
 
     def note(self, text: str) -> None:
         """Say something in passing, on standard error; silent with `--quiet` and `--json`."""
@@ -202,9 +202,9 @@ class Session:
         for piece in pieces:
             batch.append(piece)
             if len(batch) >= _BATCH:
-                _deliver(stream, "".join(batch))
+                deliver(stream, "".join(batch))
                 batch.clear()
-        _deliver(stream, "".join(batch))
+        deliver(stream, "".join(batch))
 
     def _remark(self, text: str) -> None:
         write_error(text + "\n")
@@ -245,7 +245,7 @@ def _standard_output() -> TextIO:
     return sys.stdout
 
 
-def _deliver(stream: IO[AnyStr], data: AnyStr) -> None:
+def deliver(stream: IO[AnyStr], data: AnyStr) -> None:
     """Write and flush; only what fails here is a failure of standard output, not of whoever made the data."""
     try:
         stream.write(data)
@@ -255,7 +255,7 @@ def _deliver(stream: IO[AnyStr], data: AnyStr) -> None:
     except OSError as error:
         # The stream keeps what it could not write and would fail again at exit, over the message.
         drop_standard_output()
-        raise StorageError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}") from error
+        raise StorageError(f"cannot write to standard output: {reason_of(error)}") from error
 
 
 def drop_standard_output() -> None:

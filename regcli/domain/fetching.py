@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from regcli.domain.references import Places, UnsupportedSchemeError, is_artifact, settle_artifact
-from regcli.errors import MissingReferenceError, ReferenceChangedError, RegcliError, StorageError
+from regcli.errors import MissingReferenceError, ReferenceChangedError, RegcliError, StorageError, reason_of
 from regcli.model import quote
 from regcli.store import elsewhere, files
 from regcli.store.beneath import Beneath, LinkInTheWayError
@@ -356,7 +356,7 @@ def _difference(beneath: Beneath, expected: Expected) -> Problem | None:
             if (hashes.md5 if expected.check == elsewhere.MD5 else hashes.xxh128) != expected.digest:
                 return "modified", expected.path, f"{shown} has other content (a reference)"
     except OSError as error:
-        return "modified", expected.path, f"{shown} cannot be read: {(error.strerror or str(error)).lower()}"
+        return "modified", expected.path, f"{shown} cannot be read: {reason_of(error)}"
     finally:
         os.close(present)
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from regcli.errors import UsageError
+from regcli.errors import UsageError, reason_of
 from regcli.model import quote
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def read_metadata_file(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as stream:
             document = json.load(stream, parse_constant=_refuse_constant)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        raise UsageError(f"cannot read {path}: {reason_of(error)}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import SignatureRefusedError, UsageError
+from regcli.errors import SignatureRefusedError, UsageError, reason_of
 from regcli.model import quote
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ def check_signature(signers_path: str, principal: str, text: bytes, signature: b
     try:
         code, output = _run_check(command, text, signature)
     except OSError as error:
-        return f"{PROGRAM} cannot be run: {(error.strerror or str(error)).lower()}"
+        return f"{PROGRAM} cannot be run: {reason_of(error)}"
     if code == 0:
         return None
     return _reason(output)
@@ -142,7 +142,7 @@ def sign(key: SigningKey, text: bytes) -> str:
             )  # fmt: skip
         except OSError as error:
             raise SignatureRefusedError(
-                f"cannot sign: {PROGRAM} cannot be run: {(error.strerror or str(error)).lower()}", hint="install OpenSSH"
+                f"cannot sign: {PROGRAM} cannot be run: {reason_of(error)}", hint="install OpenSSH"
             ) from None
     if done.returncode != 0 or b"BEGIN SSH SIGNATURE" not in done.stdout:
         raise SignatureRefusedError(f"cannot sign with {quote(key.path or 'the agent')}: {_reason(done.stderr or b'')}")

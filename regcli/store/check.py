@@ -7,7 +7,7 @@ import stat
 
 import xxhash
 
-from regcli.errors import IntegrityError, StorageError
+from regcli.errors import IntegrityError, StorageError, reason_of
 from regcli.store import blobs, files, packs
 from regcli.store.batch import open_source
 from regcli.store.parallel import run_parallel
@@ -112,7 +112,7 @@ def _rows_of(path: str, identity: bytes) -> tuple[list[Row], list[str]]:
         # A sweep took it away since it was listed. Whatever is still needed of it is in another pack.
         return [], []
     except OSError as error:
-        return [], [f"cannot be opened: {(error.strerror or str(error)).lower()}"]
+        return [], [f"cannot be opened: {reason_of(error)}"]
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return [], ["is not a regular file"]
@@ -130,7 +130,7 @@ def _rows_of(path: str, identity: bytes) -> tuple[list[Row], list[str]]:
         if position != end:
             wrong.append(f"bytes at {position} belong to no record")
     except OSError as error:
-        return [], [f"cannot be read: {(error.strerror or str(error)).lower()}"]
+        return [], [f"cannot be read: {reason_of(error)}"]
     else:
         return rows, wrong
     finally:
@@ -161,7 +161,7 @@ def _check_records(path: str, rows: list[Row]) -> list[Problem]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [("corrupt", path, None, f"pack {path} cannot be opened: {(error.strerror or str(error)).lower()}")]
+        return [("corrupt", path, None, f"pack {path} cannot be opened: {reason_of(error)}")]
     buffer = bytearray(1 << 20)
     view = memoryview(buffer)
     digest_of = xxhash.xxh3_128_digest
@@ -182,7 +182,7 @@ def _check_records(path: str, rows: list[Row]) -> list[Problem]:
             ):
                 problems.append(("corrupt", path, digest.hex(), f"blob {digest.hex()} is corrupt in {path}"))
     except OSError as error:
-        problems.append(("corrupt", path, None, f"pack {path} cannot be read: {(error.strerror or str(error)).lower()}"))
+        problems.append(("corrupt", path, None, f"pack {path} cannot be read: {reason_of(error)}"))
     finally:
         os.close(descriptor)
     return problems
@@ -244,7 +244,7 @@ def _check_file(path: str, digest: bytes) -> list[Problem]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [("corrupt", path, name, f"blob {path} cannot be read: {(error.strerror or str(error)).lower()}")]
+        return [("corrupt", path, name, f"blob {path} cannot be read: {reason_of(error)}")]
     return [] if found == digest else [("corrupt", path, name, f"blob {name} is corrupt in {path}")]
 
 

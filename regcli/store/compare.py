@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from regcli.errors import StorageError
+from regcli.errors import StorageError, reason_of
 from regcli.model import quote
 from regcli.store import blobs, files
 from regcli.store.manifest import EXECUTABLE, REFERENCE
@@ -171,7 +171,7 @@ def _hash_all(
                 finally:
                     os.close(descriptor)
             except OSError as error:
-                problems.append(("modified", path, f"{quote(path)} cannot be read: {(error.strerror or str(error)).lower()}"))
+                problems.append(("modified", path, f"{quote(path)} cannot be read: {reason_of(error)}"))
                 continue
             if found != digest:
                 problems.append(("modified", path, f"{quote(path)} has other content"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from regcli.errors import reason_of
 from regcli.store import files
 
 # File systems on which flock is local to one host, silently does nothing, or depends on a mount option.
@@ -29,7 +30,7 @@ def distrust_of_locks(path: str, lock_directory: str) -> str | None:
 
 
 def _failure(directory: str, error: OSError) -> str:
-    return f"flock fails in {directory}: {(error.strerror or str(error)).lower()}"
+    return f"flock fails in {directory}: {reason_of(error)}"
 
 
 def _probe(directory: str) -> str | None:

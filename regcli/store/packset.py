@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from regcli.errors import IntegrityError
+from regcli.errors import IntegrityError, reason_of
 from regcli.store import files, packs
 from regcli.store.packindex import LOCATION, Index, encode_index, open_index
 
@@ -148,7 +148,7 @@ class PackSet:
         """One pack that cannot be read must not spoil the others; a shortage in this process must not look like damage."""
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise files.explain(error, f"cannot open {self.pack_path(identity)}") from error
-        self.damaged[identity] = (error.strerror or str(error)).lower()
+        self.damaged[identity] = reason_of(error)
 
     def pack_path(self, identity: bytes) -> str:
         """Return the path of a pack."""

@@ -9,7 +9,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.output import When, definitions, table
 from regcli.cli.parameters import Reason
-from regcli.errors import StorageError, UsageError
+from regcli.errors import StorageError, UsageError, reason_of
 from regcli.model import quote
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _read_template(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read(1 << 20)
     except OSError as error:
-        raise UsageError(f"cannot read {quote(path)}: {(error.strerror or str(error)).lower()}") from None
+        raise UsageError(f"cannot read {quote(path)}: {reason_of(error)}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{quote(path)} is not UTF-8 text") from None
 

@@ -11,7 +11,7 @@ import typer
 from regcli.cli.context import Session, session_of
 from regcli.cli.output import human_size
 from regcli.cli.settings import is_terminal
-from regcli.errors import ConflictError, RegcliError, StorageError, UsageError
+from regcli.errors import ConflictError, RegcliError, StorageError, UsageError, reason_of
 from regcli.model import quote
 
 app = typer.Typer(help="Install and run git hooks that check locks and large files")
@@ -84,13 +84,13 @@ def _install(directory: str, name: str, options: list[str], root: str | None) ->
             else "it is regcli's own with other options; remove it first",
         ) from None
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise StorageError(f"cannot write {path}: {reason_of(error)}") from error
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
     except OSError as error:
         os.unlink(path)
-        raise StorageError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise StorageError(f"cannot write {path}: {reason_of(error)}") from error
     return {"name": name, "path": path, "installed": True}
 
 

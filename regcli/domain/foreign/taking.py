@@ -12,7 +12,7 @@ from regcli.domain.collections import locate
 from regcli.domain.linking import link_version
 from regcli.domain.log import LogRequest, log_version
 from regcli.domain.metadata import check_metadata
-from regcli.errors import InvalidNameError, UsageError
+from regcli.errors import InvalidNameError, UsageError, reason_of
 from regcli.model import Alias, ArtifactName, Tag, TypeName, parse_collection, quote
 
 TYPE_CHECKING = False
@@ -211,6 +211,6 @@ def read_yaml(path: str) -> Any:
         with open(path, encoding="utf-8") as stream:
             return yaml.safe_load(stream)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        raise UsageError(f"cannot read {path}: {reason_of(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None

@@ -13,7 +13,7 @@ import json
 import os
 
 from regcli.domain.foreign.taking import Find, files_below, relocate
-from regcli.errors import IntegrityError, NotFoundError, UsageError
+from regcli.errors import IntegrityError, NotFoundError, UsageError, reason_of
 from regcli.model import quote, version_index
 
 TYPE_CHECKING = False
@@ -181,7 +181,7 @@ def _messages(path: str) -> Iterator[bytes]:
         with open(path, "rb") as stream:
             data = stream.read(_MAX)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        raise UsageError(f"cannot read {path}: {reason_of(error)}") from None
     if data[:4] != _MAGIC:
         raise UsageError(f"{quote(path)} is no record of a run")
     offset = 7
