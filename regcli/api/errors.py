@@ -80,9 +80,15 @@ class ArtifactFinalizedError(ArtifactStatusError):
         super().__init__(f"{fullname!r} used on logged artifact. Can't modify finalized artifact.", name=name, obj=obj)
 
 
+class _MissingFileError(FileNotFoundError, ValueError):
+    """A file among others is missing: the original raises the first, and every other refusal of them is the second."""
+
+
 def _documented_class(error: RegcliError) -> type[Exception]:
     if isinstance(error, (NotJsonError, NotTextError)):
         return TypeError
+    if error.kind == "dangling-link":
+        return _MissingFileError
     if error.kind == "missing-reference":
         return FileNotFoundError
     if isinstance(error, UsageError) or error.kind in ("type-mismatch", "reference-changed"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain.values import to_text
 from regcli.errors import InvalidNameError
-from regcli.model import LATEST, Alias, ArtifactName, CollectionName, RegistryName, Tag, TypeName, fold, quote
+from regcli.model import LATEST, MAX_NAME, Alias, ArtifactName, CollectionName, RegistryName, Tag, TypeName, fold, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def parse_tags(tags: Iterable[str] | str | None) -> list[Tag]:
         try:
             tag = Tag.parse(text)
         except InvalidNameError as error:
+            if len(text) > MAX_NAME:
+                raise
             raise InvalidNameError(
                 f"invalid tag {quote(str(text))}: tags must only contain alphanumeric characters separated by hyphens,"
                 " underscores, and/or spaces",

@@ -64,7 +64,7 @@ def _unicode(value: str, what: str) -> str:
 def to_metadata(value: Any) -> dict[str, Any]:
     """Return metadata as it is stored: a copy that shares nothing with the caller's value.
 
-    None is empty, a string is parsed as JSON; NaN becomes null, tuples and arrays become lists.
+    None and "" are empty, another string is parsed as JSON; NaN becomes null, tuples and arrays become lists.
 
     Raises:
         NotJsonError: it is not a dictionary, or holds what has no form in JSON.
@@ -72,7 +72,7 @@ def to_metadata(value: Any) -> dict[str, Any]:
     """
     from regcli.domain.metadata import check_metadata
 
-    if value is None:
+    if value is None or value == "":
         return {}
     if isinstance(value, str):
         import json

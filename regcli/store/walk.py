@@ -27,6 +27,12 @@ _DIRECTORY = stat.S_IFDIR
 _KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
+class DanglingLinkError(UsageError):
+    """A link in a directory that is logged leads nowhere."""
+
+    kind = "dangling-link"
+
+
 class Walk:
     """One walk over a directory.
 
@@ -167,7 +173,7 @@ class Walk:
             try:
                 status = os.stat(name, dir_fd=descriptor)
             except OSError as error:
-                raise UsageError(
+                raise DanglingLinkError(
                     f"{quote(path)} is a link that leads nowhere", hint="remove it, or leave it out with --exclude"
                 ) from error
             if stat.S_ISDIR(status.st_mode):

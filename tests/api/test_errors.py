@@ -68,3 +68,14 @@ def test_an_error_keeps_its_cause(logged: Callable[..., regcli.Artifact]) -> Non
         regcli.Api().artifact("data:nope")
     assert type(caught.value.__cause__) is regcli.errors.NotFoundError
     assert caught.value.exit_code == 3
+
+
+def test_a_tag_that_is_too_long_is_called_so() -> None:
+    from regcli.domain.names import parse_tags
+
+    with pytest.raises(ValueError, match="longer than 128 characters"):
+        regcli.api.errors.translated(parse_tags)("x" * 129)
+
+
+def test_empty_metadata_may_be_an_empty_text() -> None:
+    assert regcli.Artifact("data", "dataset", metadata="").metadata == {}

@@ -126,6 +126,8 @@ def test_files_that_are_none(work: Path) -> None:
     for path in ("dir", "broken"):
         with pytest.raises(ValueError, match=r"FIFO|leads nowhere"):
             artifact.add_dir(path)
+    with pytest.raises(FileNotFoundError, match="leads nowhere"):
+        artifact.add_dir("broken")
     assert not artifact.manifest.entries
 
 
