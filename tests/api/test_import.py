@@ -58,8 +58,18 @@ def train(data: str) -> str:
         link = run.link_artifact(logged, "wandb-registry-model/Zoo", aliases=["staging"])
         return f"{link.qualified_name} {size}"
 
+def older(path: str) -> str:
+    with wandb.init(settings=wandb.Settings(silent=True, run_name="old"), anonymous="allow") as run:
+        run.name = "older"
+        run.tags += ("red",)
+        run.log_model(path, "net")
+        name: str = run.link_model(path, "Net", "net").name
+        return run.use_model("net:latest") + name
+
 def look() -> list[str]:
-    found: list[str] = []
+    found: list[str] = [run.id for run in Api().runs("zoo", {"group": "g"}, "-created_at")]
+    for kind in Api().artifact_types("zoo"):
+        found += [collection.name for collection in kind.collections({"tag": "red"}, "name")]
     for version in Api().registries(filter={"name": {"$regex": "model"}}).versions(filter={"tag": "red"}):
         found.append(version.name)
     try:
