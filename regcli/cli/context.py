@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from regcli.domain.context import Context
 
 SCHEMA_VERSION = 1
+# A rich table of ten thousand rows takes 17 seconds.
+TERMINAL_LIMIT = 50
 _BATCH = 1000
 
 
@@ -56,23 +58,7 @@ class Session:
     def context(self) -> Context:
         """What domain functions work with: the root, the user, the clock."""
         if self._context is None:
-            from regcli.domain.context import Context
-
-            settings = self.settings
-            self._context = Context(
-                root_path=settings.root.value,
-                user=place.user_name(),
-                uid=place.user_number(),
-                host=place.host_name(),
-                clock=time.time,
-                sleep=time.sleep,
-                command=self.command,
-                wait=settings.wait_seconds,
-                project=settings.project.value if settings.project else None,
-                verbosity=self.options.verbosity,
-                environment=place.environment(),
-                trust=place.find_trust(),
-            )
+            self._context = place.make_context(self.options, self.settings, self.command)
         return self._context
 
     @property
@@ -176,6 +162,15 @@ class Session:
                 if text != known:
                     self.warn(text)
             self._context.warnings.clear()
+
+    def terminal_limit(self, limit: int | None) -> int | None:
+        """Return how many rows to show: as many as asked for, else 50 to a person and all to a program."""
+        return TERMINAL_LIMIT if limit is None and self.is_terminal and not self.is_json else limit
+
+    def note_more(self, hidden: int) -> None:
+        """Say how many rows a limit hides, if any."""
+        if hidden > 0:
+            self.note(f"{hidden} more; raise --limit to see them")
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; False without one, or without a clear yes."""

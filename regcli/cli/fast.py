@@ -48,20 +48,9 @@ def _version(rest: list[str]) -> int | None:
 
 def make_context(options: Options, command: str) -> Context:
     """Return the surroundings of a command that the fast lane serves."""
-    from regcli.cli import settings as place
-    from regcli.domain.context import Context
+    from regcli.cli import settings
 
-    settings = place.read_settings(options)
-    return Context(
-        root_path=settings.root.value,
-        user=place.user_name(),
-        uid=place.user_number(),
-        host=place.host_name(),
-        command=command,
-        wait=settings.wait_seconds,
-        project=settings.project.value if settings.project else None,
-        trust=place.find_trust(),
-    )
+    return settings.make_context(options, settings.read_settings(options), command)
 
 
 _FLAGS = ("--json", "--digest", "--source", "--path", "-q", "--quiet", "--no-progress")

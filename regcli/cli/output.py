@@ -75,6 +75,15 @@ def human_count(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def json_text(value: Any) -> str:
+    """Return a value that may be of any type as text: texts as they are, nothing for None, else JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
 class Chips:
     """A cell of aliases: orange chips on a terminal, gray with a lock for protected ones, else `name (protected)`."""
 

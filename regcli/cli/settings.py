@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
+    from regcli.domain.context import Context
     from regcli.domain.trust import Trust
 
 __all__ = [
@@ -105,17 +106,30 @@ def find_trust() -> Trust:
     return Trust(**trust_places(os.environ))
 
 
+def make_context(options: Options, settings: Settings, command: str) -> Context:
+    """Return what domain functions work with: the root, the user, the clock; nothing is opened."""
+    from regcli.domain.context import Context
+
+    return Context(
+        root_path=settings.root.value,
+        user=user_name(),
+        uid=user_number(),
+        host=host_name(),
+        command=command,
+        wait=settings.wait_seconds,
+        project=settings.project.value if settings.project else None,
+        verbosity=options.verbosity,
+        environment=os.environ,
+        trust=find_trust(),
+    )
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether a stream is connected to a terminal."""
     try:
         return stream is not None and stream.isatty()
     except (OSError, ValueError):
         return False
-
-
-def environment() -> Mapping[str, str]:
-    """Return the user's variables, for what is passed down whole: the endpoints of object stores."""
-    return os.environ
 
 
 def wants_color(choice: str, stream: TextIO | None, environment: Mapping[str, str] | None = None) -> bool:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-TERMINAL_LIMIT = 50
-
 
 @app.command()
 def compare(
@@ -63,13 +61,12 @@ def compare(
         raise UsageError("--md and --csv exclude each other", hint="choose one")
     from regcli.domain.comparing import compare as read
 
-    if limit is None and session.is_terminal and not session.is_json and not markdown and not csv:
-        limit = TERMINAL_LIMIT
+    if not markdown and not csv:
+        limit = session.terminal_limit(limit)
     found = read(
         session.context, reference, metrics=metrics or (), lower=lower or (), higher=higher or (), sort=sort, limit=limit
     )
-    if found.total > len(found.rows):
-        session.note(f"{found.total - len(found.rows)} more; raise --limit to see them")
+    session.note_more(found.total - len(found.rows))
     if not found.names:
         session.note(f"the versions of {found.ref} have no metrics; log some with --metric NAME=VALUE")
     if csv:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import When, markdown_lines, table
+from regcli.cli.output import When, json_text, markdown_lines, table
 
 app = typer.Typer()
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
 
 
 @app.command()
@@ -58,8 +48,8 @@ def history(
             event["user"],
             event["action"],
             event["ref"],
-            _value(event["before"]),
-            f"{event['alias']} {_value(event['after'])}".strip() if "alias" in event else _value(event["after"]),
+            json_text(event["before"]),
+            f"{event['alias']} {json_text(event['after'])}".strip() if "alias" in event else json_text(event["after"]),
             event["reason"] or "",
         )
         for event in events

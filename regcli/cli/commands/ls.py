@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-TERMINAL_LIMIT = 50
-
 
 @app.command()
 def ls(
@@ -55,8 +53,7 @@ def ls(
         regcli ls model/Zoo_Classifier_Models --limit 5 --metric accuracy
     """
     session = session_of(ctx)
-    if limit is None and session.is_terminal and not session.is_json:
-        limit = TERMINAL_LIMIT
+    limit = session.terminal_limit(limit)
     from regcli.domain import listing
     from regcli.domain.collections import Collection
 
@@ -68,26 +65,21 @@ def ls(
     place = listing.find_place(session.context, reference)
     if isinstance(place, Collection):
         total, rows = listing.version_rows(session.context, place, sort=sort, limit=limit, deleted=everything)
-        _more(session, total, len(rows))
+        session.note_more(total - len(rows))
         if metrics:
             _add_metrics(session, rows, metrics)
         _versions(session, place.ref, total, rows, metrics or ())
     else:
         documents = listing.collection_rows(session.context, place, sort=sort)
         shown = documents[:limit]
-        _more(session, len(documents), len(shown))
+        session.note_more(len(documents) - len(shown))
         _collections(session, shown)
-
-
-def _more(session: Session, total: int, shown: int) -> None:
-    if total > shown:
-        session.note(f"{total - shown} more; raise --limit to see them")
 
 
 def _overview(session: Session, document: dict[str, Any], limit: int | None) -> None:
     rows = [("registry", f"{row['name']}/", row["collections"], row["description"]) for row in document["registries"]]
     rows += [("project", f"{row['ref']}/", row["collections"], "") for row in document["projects"]]
-    _more(session, len(rows), len(rows[:limit]))
+    session.note_more(len(rows) - len(rows[:limit]))
     session.emit(document, table(["Kind", "Name", "Collections", "Description"], rows[:limit]))
 
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import table
+from regcli.cli.output import json_text, table
 
 app = typer.Typer()
-
-
-def _text(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
 
 
 @app.command()
@@ -69,11 +61,10 @@ def search(
         ),
     )
     total = len(results)
-    if limit is not None and total > limit:
-        results = results[:limit]
-        session.note(f"{total - limit} more; raise --limit to see them")
+    results = results[:limit]
+    session.note_more(total - len(results))
     session.emit(
         {"results": [result.document() for result in results], "total": total},
-        table(["Kind", "Reference", "Matched", "Value"], [(r.kind, r.ref, r.field, _text(r.value)) for r in results]),
+        table(["Kind", "Reference", "Matched", "Value"], [(r.kind, r.ref, r.field, json_text(r.value)) for r in results]),
     )
     return 1 if fail_if_empty and not total else 0
