@@ -1,7 +1,7 @@
 """Writes what is made from the commands and checked in: `python -m regcli.cli.generate [DIRECTORY]`.
 
-The completion scripts go to `completions/`, the manual page to `regcli/docs/`, the table of commands into `README.md`. Tests compare
-them with the commands.
+The completion scripts go to `completions/`, the manual page to `regcli/docs/`, the table of commands into `README.md`. Tests
+compare them with the commands.
 """
 
 from __future__ import annotations
