@@ -85,7 +85,8 @@ def test_a_command_that_a_text_names_exists(where: str, words: str) -> None:
 def options() -> Iterator[tuple[str, str]]:
     """Yield (where, option) of every option that a sentence names; lists of words for other programs are no sentences."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.name != "completion_scripts.py":
+        # The templates of completion scripts are full of options of other programs.
+        if not path.name.startswith("completion_"):
             for line, text in texts(path):
                 if " " in text:
                     yield from ((f"{path.relative_to(PACKAGE)}:{line}", word) for word in OPTION.findall(FOREIGN.sub("", text)))
