@@ -147,29 +147,30 @@ class ArtifactCollection:
 
     @translated
     def save(self) -> None:
-        """Store what was assigned: name, description and type together, then tags.
+        """Store what was assigned, together or not at all.
 
         Raises:
             CommError: the user may not, or a protected alias is in it. ValueError: the name is taken or breaks the rules.
         """
         from regcli.domain.collection_settings import edit_collection_settings
-        from regcli.domain.saving import set_collection_tags
 
         context = self._context("save")
         tags = parse_tags(self._tags)
         state = self._collection.state
+        known = {fold(tag) for tag in state["tags"]}
+        if len([tag for tag in tags if fold(tag) not in known]) > MAX_TAGS:
+            raise ValueError(f"a collection takes at most {MAX_TAGS} tags at once")
         try:
-            changed = edit_collection_settings(
+            edit_collection_settings(
                 context,
                 self._collection.ref,
                 description=self._description if self._description != state["description"] else None,
                 rename=self._name if self._name != state["name"] else None,
                 type=TypeName.parse(self._type) if self._type != state["type"] else None,
+                tags=tags if [str(tag) for tag in tags] != state["tags"] else None,
             )
         except (ConflictError, InvalidNameError) as error:
             raise documented(error, ValueError) from error
-        if [str(tag) for tag in tags] != state["tags"]:
-            set_collection_tags(context, changed.collection.ref, tags)
         session.settle(context)
         self._read(self._collection.reread())
 

@@ -134,9 +134,10 @@ def edit_collection_settings(
     rename: str | None = None,
     type: TypeName | None = None,  # noqa: A002 - the field's own word
     ttl: int | str | None = KEEP,
+    tags: Sequence[Tag] | None = None,
     reason: str | None = None,
 ) -> Changed:
-    """Change description, name, type or default TTL of a collection, together or not at all.
+    """Change description, name, type, default TTL or tags of a collection, together or not at all.
 
     Args:
         context: who asks, and where.
@@ -145,6 +146,7 @@ def edit_collection_settings(
         rename: the new name, without the part before it; links, versions and aliases stay, the old name says the new one.
         type: another artifact type, for a collection of a project none of whose versions is linked.
         ttl: default TTL of its versions: seconds, None for never, `inherit` for the root's, or `keep`.
+        tags: exactly these, in this order, or None to keep them.
         reason: for the history.
 
     Raises:
@@ -167,14 +169,16 @@ def edit_collection_settings(
                 raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
             if new is not None:
                 require_unprotected(context, now, "renamed")
-            return _edits(snapshot.state, new, {"description": description, "type": type}, ttl)
+            return _edits(snapshot.state, new, {"description": description, "type": type}, ttl, tags)
 
         change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
     after = collection.at(change.snapshot)
     return Changed(after, change.seq, changed=change.commit is not None)
 
 
-def _edits(state: dict[str, Any], new: str | None, fields: dict[str, str | None], ttl: int | str | None) -> list[Operation]:
+def _edits(
+    state: dict[str, Any], new: str | None, fields: dict[str, str | None], ttl: int | str | None, tags: Sequence[Tag] | None
+) -> list[Operation]:
     ops: list[Operation] = []
     if new is not None and state["name"] != new:
         ops.append({"op": "rename", "version": None, "before": state["name"], "after": new})
@@ -186,6 +190,9 @@ def _edits(state: dict[str, Any], new: str | None, fields: dict[str, str | None]
         for field, value in after.items()
         if state[field] != value
     )
+    words = None if tags is None else [str(tag) for tag in tags]
+    if words is not None and state["tags"] != words:
+        ops.append({"op": "tags", "version": None, "before": state["tags"], "after": words})
     return ops
 
 

@@ -127,20 +127,3 @@ def _alias_operations(
             roles.require_alias_right(collection.registry.state, context.user, alias)
         ops.append({"op": "alias", "alias": held[0], "before": index, "after": None})
     return ops
-
-
-def set_collection_tags(context: Context, text: str, tags: Sequence[str]) -> None:
-    """Give a collection exactly these tags, in this order.
-
-    Raises:
-        RoleError: the user may not.
-    """
-    from regcli.domain.editing import edit_collection
-
-    after = [str(tag) for tag in tags]
-
-    def build(state: dict[str, Any], index: int | None) -> list[Operation]:
-        before = state["tags"]
-        return [] if before == after else [{"op": "tags", "version": index, "before": before, "after": after}]
-
-    edit_collection(context, text, build)

@@ -465,3 +465,26 @@ def test_arguments_stand_where_the_original_has_them(logged: Callable[..., Artif
     ):
         with pytest.raises(ValueError, match=r"cannot be ordered|unknown field|must be a dictionary"):
             call()
+
+
+def test_a_collection_is_saved_together_or_not_at_all(logged: Callable[..., Artifact]) -> None:
+    logged("one")
+    logged("taken")
+    collection = Api().artifact_collection("dataset", "one")
+    before = collection._collection.snapshot.seq
+    collection.name, collection.description, collection.tags = "two", "Text", ["b", "a"]
+    collection.save()
+    assert (collection.name, collection.description, collection.tags) == ("two", "Text", ["b", "a"])
+    assert collection._collection.reread().snapshot.seq == before + 1
+    collection.name, collection.tags = "taken", ["c"]
+    with pytest.raises(ValueError, match="taken"):
+        collection.save()
+    collection = Api().artifact_collection("dataset", "two")
+    collection.name = "three"
+    collection.tags.append("no!")
+    with pytest.raises(ValueError, match="invalid tag"):
+        collection.save()
+    collection.tags[:] = [f"t{number}" for number in range(21)]
+    with pytest.raises(ValueError, match="at most 20"):
+        collection.save()
+    assert Api().artifact_collection("dataset", "two").tags == ["b", "a"]
