@@ -14,7 +14,7 @@ from regcli.errors import BusyError, IntegrityError, StorageError, reason_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 BINARY = getattr(os, "O_BINARY", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -100,7 +100,7 @@ def is_there(path: str) -> bool:
     return True
 
 
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """Write every byte, whatever the kernel takes at a time."""
     view = memoryview(data)
     while view:
@@ -256,8 +256,10 @@ def _rename_exclusive(temporary: str, path: str, cause: OSError) -> bool:
     raise cause
 
 
-def replace_file(path: str, data: bytes | bytearray, *, mode: int = 0o666, durable: bool = False) -> None:
+def replace_file(path: str, data: bytes | Iterable[bytes | bytearray], *, mode: int = 0o666, durable: bool = False) -> None:
     """Replace a derived file in one step; without `durable` a power cut may leave the old or an empty one.
+
+    `data` may be pieces that are written one after the other.
 
     Raises:
         OSError: the file could not be written; the old one stays.
@@ -266,7 +268,8 @@ def replace_file(path: str, data: bytes | bytearray, *, mode: int = 0o666, durab
     descriptor = os.open(temporary, CREATE, mode)
     try:
         try:
-            write_all(descriptor, data)
+            for piece in (data,) if isinstance(data, bytes) else data:
+                write_all(descriptor, piece)
             if durable:
                 fsync_file(descriptor)
         finally:

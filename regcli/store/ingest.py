@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from regcli.store.statcache import StatCache
 
     Progress = Callable[[int, int], None]
-    Part = tuple[str, list[str], bytes]  # prefix of a directory, names, a ROW for each
+    Part = tuple[str, str, bytes]  # prefix of a directory, its files' names with "/" between them, a ROW for each
 
 _OPEN = files.READ & ~files.NOFOLLOW
 
@@ -183,6 +183,7 @@ def _ingest(
         else:
             _take_one(run, prefix + _basename(source.path), source.path)
         run.learned_all = section.save(len(run.result.entries) - before)
+        run.forget()
     if pairs:
         section = no_section(algorithm) if cache is None else cache.section("", algorithm)
         run.use(section, rehash=rehash)
@@ -269,6 +270,11 @@ class _Run:
         self._answers = None
         self._rehash = rehash
 
+    def forget(self) -> None:
+        """Let go of what the cache said: of a million files that is half of all memory."""
+        self._answers = {}
+        self._section.forget()
+
     @property
     def _known(self) -> dict[bytes, bytes]:
         if self._answers is None:
@@ -294,10 +300,12 @@ class _Run:
         waiting: list[Part] = []
         self._listing = xxhash.xxh3_128(prefix.encode()) if self._algorithm else None
         for place, descriptor, found in walk.directories():
-            part = place, [name for name, _ in found], pack_rows([status for _, status in found])
+            if not found:
+                continue
+            # Names have no "/": one text takes a fifth of the memory of many.
+            part = place, "/".join([name for name, _ in found]), pack_rows([status for _, status in found])
             if self._listing is not None:
-                # A length before what has one, and "/" between names, which have none.
-                names = os.fsencode("/".join(part[1]))
+                names = os.fsencode(part[1])
                 self._listing.update(b"%d %d %s/%s" % (len(found), len(names), os.fsencode(place), names))
                 self._listing.update(part[2])
             if summary is not None:
@@ -322,7 +330,8 @@ class _Run:
             self._progress(result.files, result.bytes)
 
     def _take_part(self, part: Part, walk: Walk, prefix: str, descriptor: int | None) -> None:
-        place, names, rows = part
+        place, joined, rows = part
+        names = joined.split("/")
         keys = list(ROW.iter_unpack(rows))
         get = self._known.get
         values = [get(key) for key, _ in keys]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 from struct import Struct, error
 
@@ -17,7 +17,7 @@ from regcli.store import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 KEY = Struct("<QQQqq")
 # A key and the mode, and the columns of them: "q" for all is the same bytes, and packs a whole directory at once.
@@ -116,21 +116,30 @@ class Section:
         if not self._path or not self.fresh:
             return True
         stamp = now()
+        width = KEY.size + self._width
+        settled: bytes | bytearray = self.fresh
+        if not all(is_settled(row[: KEY.size], stamp) for (row,) in Struct(f"{width}s").iter_unpack(settled)):
+            settled = b"".join(
+                [row for (row,) in Struct(f"{width}s").iter_unpack(settled) if is_settled(row[: KEY.size], stamp)]
+            )
         # Rows of files that are gone are dropped once they are the larger part. Of two rows for one key the last counts.
-        data = bytearray(_HEAD.size)
-        if len(self.known) <= 2 * seen + 64:
-            for key, value in self.known.items():
-                data += key
-                data += value
-        before = len(data)
-        for (row,) in Struct(f"{KEY.size + self._width}s").iter_unpack(self.fresh):
-            if is_settled(row[: KEY.size], stamp):
-                data += row
-        if len(data) > before:
-            checksum = xxhash.xxh3_128_digest(memoryview(data)[_HEAD.size :])
-            _HEAD.pack_into(data, 0, _MAGIC, 1, self._width, checksum)
-            self._write(self._path, data)
-        return len(data) - before == len(self.fresh)
+        # What nobody asked for was not needed: everything was read anew.
+        known = self._known or {}
+        if len(known) > 2 * seen + 64:
+            known = {}
+        if settled:
+            hasher = xxhash.xxh3_128()
+            for piece in _pieces(known):
+                hasher.update(piece)
+            hasher.update(settled)
+            head = _HEAD.pack(_MAGIC, 1, self._width, hasher.digest())
+            self._write(self._path, chain([head], _pieces(known), [settled]))
+        return len(settled) == len(self.fresh)
+
+    def forget(self) -> None:
+        """Let go of what is in memory, after `save`."""
+        self._known = {}
+        self.fresh = bytearray()
 
     def settled(self) -> Callable[[bytes], bytes | None]:
         """Return a look-up of all that is known, with what this run learned, of files old enough to be trusted."""
@@ -158,16 +167,23 @@ class Section:
         if self._path:
             values = summary.listing, summary.digest, summary.files, summary.bytes
             body = _SUMMARY.pack(b"", 0, b"", *values)[28:]
-            self._write(f"{self._path}-{use}", _SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values))
+            self._write(f"{self._path}-{use}", [_SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values)])
 
     @staticmethod
-    def _write(path: str, data: bytes | bytearray) -> None:
+    def _write(path: str, pieces: Iterable[bytes | bytearray]) -> None:
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            files.replace_file(path, data, mode=0o600)
+            files.replace_file(path, pieces, mode=0o600)
         except OSError:
             # A full or read-only cache makes the next run slower, no more.
             pass
+
+
+def _pieces(known: dict[bytes, bytes]) -> Iterator[bytes]:
+    """Yield the rows a few thousand at a time: all of them together would be as much memory again."""
+    rows = iter(known.items())
+    while some := list(islice(rows, 8192)):
+        yield b"".join(chain.from_iterable(some))
 
 
 def is_settled(key: bytes, now: int) -> bool:
