@@ -145,8 +145,8 @@ class Registry:
         """Store what was assigned.
 
         Raises:
-            ValueError: a type that was saved is missing, types were added while all are accepted, the new name is taken, or
-                the visibility would be widened. CommError: the user may not.
+            ValueError: a type that was saved is missing, types were added while all are accepted, or the new name is taken.
+            CommError: the user may not, or the visibility would be widened.
         """
         from regcli.domain.registry_settings import edit_registry
 
