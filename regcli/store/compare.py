@@ -283,9 +283,17 @@ def _changes(
 def _hash_path(beneath: Beneath, path: str, size: int) -> str:
     directory, _, name = path.rpartition("/")
     try:
-        descriptor = os.open(name, files.READ, dir_fd=beneath.open(directory))
+        parent = beneath.open(directory)
     except OSError:
-        # What cannot be read is known to nobody.
+        return ""
+    return hash_named(parent, name, size)
+
+
+def hash_named(parent: int, name: str, size: int) -> str:
+    """Return the digest of a file in an open directory; empty where it cannot be read, and is known to nobody."""
+    try:
+        descriptor = os.open(name, files.READ, dir_fd=parent)
+    except OSError:
         return ""
     try:
         return hash_small(descriptor, size)

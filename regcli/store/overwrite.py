@@ -9,7 +9,7 @@ from regcli.errors import StorageError
 from regcli.model import quote
 from regcli.store import blobs, files
 from regcli.store.beneath import Beneath, LinkInTheWayError
-from regcli.store.compare import hash_small
+from regcli.store.compare import hash_named
 from regcli.store.manifest import REFERENCE
 from regcli.store.statcache import make_key, no_section
 
@@ -132,18 +132,4 @@ class _Look:
             return value.hex()
         if blocked and status.st_size != size:
             return ""
-        return self._hash(parent, name, status.st_size)
-
-    @staticmethod
-    def _hash(parent: int, name: str, size: int) -> str:
-        try:
-            descriptor = os.open(name, files.READ, dir_fd=parent)
-        except OSError:
-            # What cannot be read is known to nobody.
-            return ""
-        try:
-            return hash_small(descriptor, size)
-        except OSError:
-            return ""
-        finally:
-            os.close(descriptor)
+        return hash_named(parent, name, status.st_size)
