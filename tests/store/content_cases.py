@@ -10,7 +10,29 @@ from regcli.store.ingest import Ingested, Source, ingest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from regcli.store.content import Content
+
+
+class Failing:
+    """Stands in for a function of `os`: call number `at` (from 0) fails, the others are the real one's.
+
+    Attributes:
+        calls: how many there were.
+    """
+
+    def __init__(self, call: str, at: int, number: int) -> None:
+        self._real = getattr(os, call)
+        self._at = at
+        self._number = number
+        self.calls = 0
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.calls += 1
+        if self.calls == self._at + 1:
+            raise OSError(self._number, os.strerror(self._number))
+        return self._real(*arguments, **named)
 
 
 def digest_of(data: bytes) -> str:

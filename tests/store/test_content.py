@@ -12,7 +12,7 @@ import pytest
 from regcli.errors import DigestCollisionError, IntegrityError, NotFoundError, SourceChangedError, StorageError, UsageError
 from regcli.store import blobs, packs
 from regcli.store.content import Content
-from tests.store.content_cases import all_files, collision, digest_of, flip, litter, pack_paths, store
+from tests.store.content_cases import Failing, all_files, collision, digest_of, flip, litter, pack_paths, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,7 +238,6 @@ def test_failing_calls_are_storage_errors_and_leave_no_litter(
 ) -> None:
     store(content, b"before")
     before = all_files(content.root)
-    real = getattr(os, call)
 
     def put() -> None:
         with content.batch() as batch:
@@ -249,14 +248,7 @@ def test_failing_calls_are_storage_errors_and_leave_no_litter(
 
     at = 0
     while True:
-        seen = [0]
-
-        def failing(*arguments: object, at: int = at, seen: list[int] = seen, **named: object) -> object:
-            seen[0] += 1
-            if seen[0] == at + 1:
-                raise OSError(number, os.strerror(number))
-            return real(*arguments, **named)
-
+        failing = Failing(call, at, number)
         with monkeypatch.context() as patch:
             patch.setattr(os, call, failing)
             try:
@@ -264,7 +256,7 @@ def test_failing_calls_are_storage_errors_and_leave_no_litter(
             except StorageError as error:
                 assert os.strerror(number).lower() in error.message  # noqa: PT017
             else:
-                if seen[0] <= at:
+                if failing.calls <= at:
                     break
         assert litter(content.root) == []
         assert list(Content(content.root).check()) == []

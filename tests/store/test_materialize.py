@@ -18,7 +18,7 @@ from regcli.store.content import Content
 from regcli.store.manifest import EXECUTABLE, REFERENCE
 from regcli.store.materialize import Materialized, materialize
 from regcli.store.statcache import StatCache
-from tests.store.content_cases import all_files, digest_of, flip, litter, log, make_tree, pack_paths, store
+from tests.store.content_cases import Failing, all_files, digest_of, flip, litter, log, make_tree, pack_paths, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -411,18 +411,10 @@ def test_a_manifest_that_lies_about_a_size_is_refused(content: Content, target: 
 def test_failing_calls_leave_no_litter_and_no_half_files(
     content: Content, entries: list[Entry], target: str, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
-    real = getattr(os, call)
     wanted = [entry for entry in entries if not entry[0].startswith(("many/1", "flat"))]
     failed = 0
     for at in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89):
-        seen = [0]
-
-        def failing(*arguments: object, at: int = at, seen: list[int] = seen, **named: object) -> object:
-            seen[0] += 1
-            if seen[0] == at + 1:
-                raise OSError(number, os.strerror(number))
-            return real(*arguments, **named)
-
+        failing = Failing(call, at, number)
         with monkeypatch.context() as patch:
             patch.setattr(os, call, failing)
             try:

@@ -10,7 +10,7 @@ from regcli.errors import NotFoundError, StorageError
 from regcli.store import blobs, packs
 from regcli.store.content import Content
 from regcli.store.sweep import pack_size, purge, remove_litter, restore_trash, sweep, trash_names
-from tests.store.content_cases import all_files, digest_of, flip, pack_paths, store
+from tests.store.content_cases import Failing, all_files, digest_of, flip, pack_paths, store
 
 LARGE = packs.SMALL + 1000
 NOW = time.time()
@@ -184,17 +184,9 @@ def test_damaged_packs_are_left_for_verify(content: Content) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_sweep_that_fails_loses_nothing(content: Content, monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
     live = digests(0, 1, 10, 11)
-    real = getattr(os, call)
     failed = 0
     for at in range(12):
-        seen = [0]
-
-        def failing(*arguments: object, at: int = at, seen: list[int] = seen, **named: object) -> object:
-            seen[0] += 1
-            if seen[0] == at + 1:
-                raise OSError(number, os.strerror(number))
-            return real(*arguments, **named)
-
+        failing = Failing(call, at, number)
         with monkeypatch.context() as patch:
             patch.setattr(os, call, failing)
             try:
