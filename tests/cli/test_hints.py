@@ -1,4 +1,4 @@
-"""What messages, hints and topics tell people to type exists: every command in backquotes, and every option."""
+"""What messages, hints and topics tell people to type exists: every command in backquotes or a block, and every option."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ TREE = read_tree()
 NODES = {node.name: node for node in TREE.walk()}
 OPTIONS = {spelling for node in NODES.values() for option in node.options for spelling in option.spellings}
 QUOTED = re.compile(r"`regcli ([^`]*)`")
+BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# A command of a block: up to what the shell does with it, or a remark.
+LINE = re.compile(r"^(?:[ \t]*(?:-? run: |\$ )?)regcli ([a-z][^|>#;&)\n]*)", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w'-])(--[a-z][a-z-]*|-[A-Za-z](?![\w-]))")
 # What other programs are called with, and what only the completion scripts pass.
 FOREIGN = re.compile(r"`(?:pip|git|ssh-keygen|python|regcli __complete) [^`]*`|`--of`")
@@ -45,7 +48,10 @@ def commands() -> Iterator[tuple[str, str]]:
             yield from ((f"{path.relative_to(PACKAGE)}:{line}", words) for words in QUOTED.findall(text))
     for path in sorted(PACKAGE.rglob("*.md")):
         text = path.read_text()
-        yield from ((f"{path.relative_to(PACKAGE)}", words.replace("\n", " ")) for words in QUOTED.findall(text))
+        where = f"{path.relative_to(PACKAGE)}"
+        yield from ((where, words.replace("\n", " ")) for words in QUOTED.findall(text))
+        for block in BLOCK.findall(text):
+            yield from ((where, words) for words in LINE.findall(block.replace("\\\n", " ")))
 
 
 def problem(words: str) -> str | None:
