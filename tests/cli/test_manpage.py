@@ -40,6 +40,6 @@ def test_no_line_of_text_is_taken_for_a_request() -> None:
 @pytest.mark.parametrize("program", [["groff", "-man", "-Tutf8", "-ww", "-z"], ["mandoc", "-T", "lint", "-W", "error"]])
 def test_roff_reads_it_without_complaint(program: list[str]) -> None:
     if shutil.which(program[0]) is None:
-        pytest.skip(f"{program[0]} is not installed")
+        pytest.skip(f"NOT TESTED: the manual page with {program[0]}, which is not installed")
     done = subprocess.run([*program, PAGE], capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
