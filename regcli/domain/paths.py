@@ -49,6 +49,9 @@ def _two_parts(context: Context, parts: list[str]) -> list[str]:
         try:
             find_project(context, entity, parts[0])
         except (NotFoundError, InvalidNameError):
+            if isinstance(error, NotFoundError):
+                both = f"{error.message}, and no project of that name that holds anything"
+                raise NotFoundError(both, hint=error.hint) from None
             raise error from None
         return [entity, *parts]
     return parts

@@ -299,7 +299,7 @@ def test_targets_in_projects(logged: Logged) -> None:
     ("target", "kind", "message"),
     [
         ("wandb-registry-nope/Zoo", CommError, "there is no registry 'nope'"),
-        ("nope/Zoo", CommError, "there is no registry 'nope'"),
+        ("nope/Zoo", CommError, "there is no registry 'nope', and no project of that name"),
         ("a/b/c/d", ValueError, "invalid artifact path"),
         ("data", CommError, "nothing can be linked into it"),
         ("wandb-registry-model/Zoo:v0", ValueError, "version or alias"),
