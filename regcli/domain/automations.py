@@ -42,7 +42,6 @@ REGISTRY = "registry"
 WEBHOOK = "webhook"
 SLACK = "slack"
 COMMAND = "command"
-MAX_TEMPLATE = 64 * 1024
 MAX_URL = 2000
 _REGULAR = frozenset("^$|()+{}\\")
 

@@ -11,7 +11,7 @@ import os
 from regcli.domain import outbox
 from regcli.domain.automations import COMMAND, SLACK, Automation, find_automation, own_automations, sound
 from regcli.domain.background import DEPTH, chain_depth
-from regcli.domain.events import METRIC, is_collection
+from regcli.domain.facts import facts_of
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
 
@@ -288,55 +288,6 @@ def _definition(context: Context, entry: dict[str, Any]) -> Automation | None:
         if registry.exists:
             found = [Automation(key, kept, registry) for key, kept in sound(registry.state["automations"])]
     return next((item for item in found if item.name == name and item.definition["id"] == entry["definition"]), None)
-
-
-def facts_of(context: Context, notice: Notice, commit: dict[str, Any], entry: dict[str, Any], automation: Automation) -> Facts:
-    """Return everything that a payload may say about a notice."""
-    event = entry["event"]
-    facts: Facts = {
-        "event_id": notice.event_id,
-        "automation": automation.name,
-        "time": commit.get("time"),
-        "user": commit.get("user"),
-        "host": commit.get("host"),
-        "reason": commit.get("reason"),
-        "seq": commit.get("seq"),
-        "match": automation.definition["match"] if event["event"] == METRIC else None,
-        **{key: event.get(key) for key in ("event", "place", "collection", "version", "alias", "previous", "tag", "protected")},
-    }
-    facts.update(_thing(context, event))
-    return facts
-
-
-def _thing(context: Context, event: dict[str, Any]) -> Facts:
-    """Return what is known of the version, collection or registry that an event is about."""
-    from regcli.domain.collections import open_place
-    from regcli.domain.documents import version_document
-    from regcli.domain.registries import open_registry_directory
-    from regcli.domain.resolving import Version
-
-    place: str = event["place"]
-    version = event.get("version")
-    nothing: Facts = {"registry": None, "entity": context.root.entity, "project": None}
-    try:
-        if not is_collection(place):
-            name = open_registry_directory(context, place.split("/")[1]).name
-            return {**nothing, "ref": name, "registry": name}
-        collection = open_place(context, place)
-        named = {
-            "registry": collection.registry.name if collection.registry is not None else None,
-            "entity": collection.state["entity"] or context.root.entity,
-            "project": collection.state["project"],
-        }
-        record = collection.snapshot.records.get(int(version[1:])) if version is not None else None
-        if record is None or version is None:
-            return {**named, "ref": collection.ref if version is None else f"{collection.ref}:{version}"}
-        document = version_document(context, Version(collection, int(version[1:]), record), related=False)
-        kept = ("ref", "type", "id", "digest", "size", "aliases", "tags", "metadata", "metrics", "description", "source")
-        return {**named, **{key: document[key] for key in kept}}
-    except RegcliError as error:
-        context.warnings.append(error.message)
-        return {**nothing, "ref": f"{place}:{version}" if version else place}
 
 
 def send(context: Context, automation: Automation, facts: Facts) -> Outcome:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from regcli.domain.events import EVENTS, event_type
 from regcli.errors import UsageError
-from regcli.model import quote
+from regcli.model import REGISTRY_PREFIX, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Lookup = Callable[[str], Any]
 
 MAX_TEMPLATE = 64 * 1024
-REGISTRY_PREFIX = "wandb-registry-"
 _SENTENCES = {
     "version-created": "*{ref}* was logged",
     "linked": "*{ref}* was linked",
