@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 import xxhash
 
 from regcli.errors import DigestCollisionError, SourceChangedError, UsageError
 from regcli.store import blobs, files, packs
+from regcli.store.statcache import is_settled, make_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -328,8 +330,10 @@ class Batch:
                 before = os.fstat(descriptor)
                 digest, size = blobs.hash_file(descriptor, update)
             elif blobs.clone(descriptor, owned):
-                # Hash what is stored, not what the source has become meanwhile.
-                digest, size = blobs.hash_file(owned, update)
+                # What is stored is hashed, not what the source has become meanwhile; the same where every change would show,
+                # and then the source is what lies in memory. (Cloning writes out what is mapped: later writes show too.)
+                is_safe = is_settled(make_key(before), time.time_ns())
+                digest, size = blobs.hash_file(descriptor if is_safe else owned, update)
             else:
                 digest, size = blobs.copy_hashing(descriptor, owned, before.st_size, update=update, flush=blobs.Flush(owned))
             if size != before.st_size or not is_unchanged(before, os.fstat(descriptor)):

@@ -22,7 +22,9 @@ _FLUSH = 8 << 20
 _THREADED = 8 << 20
 _FICLONE = 0x40049409
 _HEX = frozenset("0123456789abcdef")
-_NO_CLONE = frozenset((errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ETXTBSY))
+_NO_CLONE = frozenset(
+    (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ETXTBSY, errno.ENOTSOCK)
+)
 
 
 def blob_path(root: str, digest: str) -> str:
@@ -104,14 +106,18 @@ def copy_hashing(
     update: Callable[[memoryview], object] | None = None,
     threads: int = 2,
     flush: Flush | None = None,
+    share: bool = True,
 ) -> tuple[bytes, int]:
     """Copy all bytes to the (empty, readable) file `target`; return the digest of exactly the bytes written, and their number.
 
     `size` is what is expected and only decides how: the kernel copies a large file while a second thread reads back and
     hashes what was written, which takes half the time of copying through this process. `flush` is for what will be synced.
+    Without `share` the bytes are copied even where the file system would rather share them.
     """
-    if size >= _IN_KERNEL and update is None and (done := _copy_in_kernel(source, target, size, threads, flush)) is not None:
-        return done
+    if size >= _IN_KERNEL and update is None:
+        copy = _copy_file_range if share else _sendfile
+        if (done := _copy_in_kernel(copy, source, target, size, threads, flush)) is not None:
+            return done
     hasher = xxhash.xxh3_128()
     view = memoryview(bytearray(max(1, min(BUFFER, size + 1))))
     offset = 0
@@ -129,17 +135,28 @@ def copy_hashing(
             flush.follow(offset)
 
 
-def _copy_in_kernel(source: int, target: int, size: int, threads: int, flush: Flush | None) -> tuple[bytes, int] | None:
-    """Copy with `copy_file_range`; None, with nothing written, where the file systems cannot."""
+def _copy_file_range(source: int, target: int, offset: int) -> int:
+    return os.copy_file_range(source, target, _TURN, offset, offset)
+
+
+def _sendfile(source: int, target: int, offset: int) -> int:
+    # It writes at the target's position, which is where the last turn ended.
+    return os.sendfile(target, source, offset, _TURN)
+
+
+def _copy_in_kernel(
+    copy: Callable[[int, int, int], int], source: int, target: int, size: int, threads: int, flush: Flush | None
+) -> tuple[bytes, int] | None:
+    """Copy without leaving the kernel; None, with nothing written, where the file systems cannot."""
     try:
-        copied = os.copy_file_range(source, target, _TURN, 0, 0)
+        copied = copy(source, target, 0)
     except (AttributeError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_CLONE:
             raise
         return None
     hasher = _Hasher(target)
     if size < _THREADED or threads < 2:
-        while count := os.copy_file_range(source, target, _TURN, copied, copied):
+        while count := copy(source, target, copied):
             hasher.follow(copied)
             if flush is not None:
                 flush.follow(copied)
@@ -163,7 +180,7 @@ def _copy_in_kernel(source: int, target: int, size: int, threads: int, flush: Fl
     thread = threading.Thread(target=run, name="regcli-hash", daemon=True)
     thread.start()
     try:
-        while not ended and (count := os.copy_file_range(source, target, _TURN, copied, copied)):
+        while not ended and (count := copy(source, target, copied)):
             copied += count
             written[0] = copied
             ready.release()

@@ -411,7 +411,9 @@ class Writer:
                 elif setup.link_mode in ("auto", "reflink") and blobs.clone(source, descriptor):
                     self._prove(source, digest)
                 else:
-                    found, copied = blobs.copy_hashing(source, descriptor, size, threads=self._threads)
+                    found, copied = blobs.copy_hashing(
+                        source, descriptor, size, threads=self._threads, share=setup.link_mode != "copy"
+                    )
                     if found.hex() != digest or copied != size:
                         raise _corrupt(setup.content, digest)
                 status = os.fstat(descriptor)
