@@ -7,14 +7,14 @@ import math
 from regcli.errors import UsageError
 from regcli.model import quote
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def _seconds(text: str) -> float | None:
     """Return the seconds that a duration means (they may be negative or infinite), None where it is none."""
-    number, unit = (text[:-1], text[-1]) if text and text[-1] in _UNITS else (text, "s")
+    number, unit = (text[:-1], text[-1]) if text and text[-1] in UNITS else (text, "s")
     try:
-        seconds = float(number) * _UNITS[unit]
+        seconds = float(number) * UNITS[unit]
     except ValueError:
         return None
     return None if math.isnan(seconds) else seconds

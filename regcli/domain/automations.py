@@ -199,9 +199,7 @@ def add_automation(context: Context, name: str, request: Request, *, reason: str
     definition["scope"] = scope
     taken = next((item for item in list_automations(context) if item.name == name), None)
     if taken is not None:
-        raise ConflictError(
-            f"there is an automation {quote(name)} already", hint="choose another name, or remove that one first"
-        )
+        raise _taken(name)
     if request.command is not None:
         if scope == REGISTRY and registry is not None:
             definition["scope"] = registry.place
@@ -262,6 +260,10 @@ def list_automations(context: Context, scope: str | None = None) -> list[Automat
             if item.definition["scope"] in places and (wanted != REGISTRY or item.store == store or item.is_own)
         ]
     return sorted(found, key=lambda item: item.name)
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(f"there is an automation {quote(name)} already", hint="choose another name, or remove that one first")
 
 
 def _check_name(name: str) -> None:
@@ -411,7 +413,7 @@ def _change(
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         held = snapshot.state["automations"].get(name)
         if after is not None and held is not None:
-            raise ConflictError(f"there is an automation {quote(name)} already", hint="choose another name")
+            raise _taken(name)
         if after is None and held is None:
             raise NotFoundError(f"automation {quote(name)} was removed meanwhile")
         if registry is not None:
@@ -479,9 +481,7 @@ def _add_own(context: Context, name: str, definition: Definition) -> Automation:
     definition["root"] = context.root.id
     kept = read_own(context)
     if name in kept:
-        raise ConflictError(
-            f"there is an automation {quote(name)} already", hint="choose another name, or remove that one first"
-        )
+        raise _taken(name)
     kept[name] = definition
     _write_own(context, kept)
     return Automation(name, definition, is_own=True)

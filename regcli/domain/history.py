@@ -330,13 +330,13 @@ def parse_since(text: str, context: Context) -> str:
     """
     from datetime import UTC, datetime
 
+    from regcli.domain.amounts import UNITS
     from regcli.domain.context import format_time
     from regcli.errors import UsageError
     from regcli.model import quote
 
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    if text[:-1].isdigit() and text[-1:] in units:
-        return format_time(context.clock() - int(text[:-1]) * units[text[-1]])
+    if text[:-1].isdigit() and text[-1:] in UNITS:
+        return format_time(context.clock() - int(text[:-1]) * UNITS[text[-1]])
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
