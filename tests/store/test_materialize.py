@@ -226,6 +226,40 @@ def test_large_files_are_copied_in_the_kernel_or_without(
         assert digest_of(all_files(target)["big"]) == entries[0][1]
 
 
+@pytest.mark.parametrize("number", [None, errno.EINVAL, errno.ENOTSOCK, errno.ENOSPC])
+def test_copies_that_must_not_share_go_another_way(
+    content: Content, target: str, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    """`copy_file_range` shares extents where it can; link mode `copy` never uses it."""
+    entries = one(content, "big", os.urandom(9 << 20))
+    monkeypatch.setattr(os, "copy_file_range", lambda *_: pytest.fail("may share"))
+    if number is not None:
+
+        def refuse(*_: int) -> int:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "sendfile", refuse)
+    if number == errno.ENOSPC:
+        with pytest.raises(StorageError):
+            materialize(content, entries, target, link_mode="copy")
+        assert os.listdir(target) == []
+    else:
+        materialize(content, entries, target, link_mode="copy")
+        assert digest_of(all_files(target)["big"]) == entries[0][1]
+
+
+def test_one_processor_is_enough(content: Content, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    tree = {f"d{number % 3}/{number}": os.urandom(300_000) for number in range(30)}
+    with content.batch() as batch:
+        entries = sorted((path, batch.put_bytes(data), len(data), 0, None) for path, data in tree.items())
+        batch.publish()
+    assert materialize(content, entries, target).written == 30
+    assert all_files(target) == tree
+    assert list(content.check()) == []
+
+
 def test_a_shared_blob_is_hashed_once_and_again_when_it_was_touched(
     content: Content, target: str, cache: StatCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
