@@ -205,7 +205,8 @@ def _attempt(context: Context, notice: Notice, report: Report, failed: list[Noti
         return
     begun = time.monotonic()
     try:
-        outcome = send(context, automation, facts_of(context, notice, commit, entry, automation))
+        facts = facts_of(context, notice, commit, entry, automation)
+        outcome = send(context, automation, {**facts, "depth": notice.marker.get("depth", 0)})
     except _NotOursError:
         report.waiting.append(notice)
         return
@@ -332,7 +333,9 @@ def send(context: Context, automation: Automation, facts: Facts) -> Outcome:
 
 def _command_variables(context: Context, facts: Facts) -> dict[str, str]:
     names = ("event_id", "event", "ref", "collection", "version", "alias", "tag", "user", "digest")
-    depth = {DEPTH: str(chain_depth(context.environment) + 1)}
+    # Of this process or of the one that made the change, whichever is deeper: any deliverer may take up any notice.
+    before = facts.get("depth", 0)
+    depth = {DEPTH: str(max(chain_depth(context.environment), before if isinstance(before, int) else 0) + 1)}
     return {**{f"REGCLI_{name.upper()}": str(facts[name]) for name in names if facts.get(name) is not None}, **depth}
 
 

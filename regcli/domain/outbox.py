@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from regcli.domain.automations import Automation, name_test, own_automations, sound
+from regcli.domain.background import DEEPEST, chain_depth
 from regcli.domain.events import METRIC, collection_events, is_collection, settings_events, subject
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
@@ -139,6 +140,10 @@ def _meets(condition: str, record: dict[str, Any]) -> bool:
 
 def _note(context: Context, announcement: Announcement, automation: Automation, event: Event, place: str, seq: int) -> None:
     """Write the marker of one notice and add what the commit says of it."""
+    depth = chain_depth(context.environment)
+    if automation.is_own and depth >= DEEPEST:
+        # A command whose change starts it again: whoever delivers, this was the last round.
+        return
     event_id = files.random_hex(16)
     entry = {
         "event_id": event_id,
@@ -150,7 +155,7 @@ def _note(context: Context, announcement: Announcement, automation: Automation, 
     marker = {
         "format": 1, "event_id": event_id, "automation": automation.name, "event": event["event"], "place": place, "seq": seq,
         "position": len(announcement.entries), "time": context.now(), "version": event["version"],
-        "subject": event.get("alias") or event.get("tag"),
+        "subject": event.get("alias") or event.get("tag"), "depth": depth,
     }  # fmt: skip
     if automation.is_own:
         directory = own_directory(context)
