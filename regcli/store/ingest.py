@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from struct import Struct
 
 import xxhash
 
@@ -22,7 +23,7 @@ from regcli.store.manifest import (
     problem_in_paths,
     sort_entries,
 )
-from regcli.store.statcache import KEY, ROW, Section, Summary, make_key, no_section, pack_rows
+from regcli.store.statcache import KEY, Section, Summary, make_key, no_section, pack_rows
 from regcli.store.walk import Walk, refuse_special
 
 TYPE_CHECKING = False
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     Part = tuple[str, str, bytes]  # prefix of a directory, its files' names with "/" between them, a ROW for each
 
 _OPEN = files.READ & ~files.NOFOLLOW
+# The columns of a ROW that are asked for.
+_KEYS = Struct("<40s8x")
+_SIZES = Struct("<16xQ16xQ")
 
 
 class Source:
@@ -332,21 +336,20 @@ class _Run:
     def _take_part(self, part: Part, walk: Walk, prefix: str, descriptor: int | None) -> None:
         place, joined, rows = part
         names = joined.split("/")
-        keys = list(ROW.iter_unpack(rows))
-        get = self._known.get
-        values = [get(key) for key, _ in keys]
+        keys = [key for (key,) in _KEYS.iter_unpack(rows)]
+        values = list(map(self._known.get, keys))
         start = prefix + place
         if None not in values and not self._md5:
             self.result.entries += [
-                (start + name, value.hex(), int.from_bytes(key[16:24], "little"), EXECUTABLE if mode & 0o111 else FILE, None)
-                for name, value, (key, mode) in zip(names, values, keys, strict=True)
+                (start + name, value.hex(), size, EXECUTABLE if mode & 0o111 else FILE, None)
+                for name, value, (size, mode) in zip(names, values, _SIZES.iter_unpack(rows), strict=True)
                 if value is not None
             ]
             self.report()
             return
         opened = walk.reopen(place) if descriptor is None else descriptor
         try:
-            for name, (key, mode), value in sorted(zip(names, keys, values, strict=True)):
+            for name, key, (_, mode), value in sorted(zip(names, keys, _SIZES.iter_unpack(rows), values, strict=True)):
                 self._take(start + name, name, opened, f"{walk.top}/{place}{name}", key, mode, value)
         finally:
             if descriptor is None:
