@@ -142,19 +142,20 @@ def test_the_script_quotes_what_it_was_given() -> None:
     [
         ("10", 10 * MIB),
         ("10MiB", 10 * MIB),
-        ("10M", 10 * MIB),
+        ("10M", 10_000_000),
         ("500KiB", 500 << 10),
-        ("2g", 2 << 30),
+        ("2GiB", 2 << 30),
         ("12b", 12),
         ("0", 0),
-        ("1 MB", MIB),
+        ("1 MB", 1_000_000),
+        ("1.5MiB", MIB * 3 // 2),
     ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "ten", "-1", "1.5", "10X", "KiB", "1e3", "٣", "9" * 13])
+@pytest.mark.parametrize("text", ["", "ten", "-1", "10X", "KiB", "9" * 30])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError):
         parse_size(text)

@@ -19,7 +19,6 @@ app = typer.Typer(help="Install and run git hooks that check locks and large fil
 HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge")
 DEFAULT_MAX_SIZE = "10MiB"
 _MARK = "# Made by `regcli hook install"
-_UNITS = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
 @app.command("install")
@@ -154,18 +153,15 @@ def run(
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of a size: `10` and `10MiB` are 10 MiB, `500K` is 500 KiB.
+    """Return the bytes of a size: a plain number is in MiB, as in the hooks of other tools; with a unit it is as everywhere.
 
     Raises:
         UsageError: it is no size.
     """
-    plain = text.strip().lower()
-    digits = plain.rstrip("bkmgi ")
-    unit = plain[len(digits) :].strip()
-    factor = 1 if unit == "b" else _UNITS.get(unit.removesuffix("b"))
-    if not digits.isascii() or not digits.isdigit() or factor is None or len(digits) > 12:
-        raise UsageError(f"{quote(text)} is no size", hint="write a number of MiB, or a unit, such as 500KiB or 2GiB")
-    return int(digits) * factor
+    from regcli.domain.amounts import parse_size as parse_bytes
+
+    plain = text.strip()
+    return parse_bytes(f"{plain}MiB" if plain.isascii() and plain.isdigit() else plain, "--max-size")
 
 
 def _verify(session: Session, name: str, *, quick: bool) -> list[dict[str, Any]]:
