@@ -73,10 +73,11 @@ class Section:
         fresh: rows that this run learned, as they are written: a million of them must not be a million objects.
     """
 
-    __slots__ = ("_known", "_path", "_width", "fresh")
+    __slots__ = ("_known", "_own", "_path", "_width", "fresh")
 
-    def __init__(self, path: str, width: int) -> None:
+    def __init__(self, path: str, width: int, *, own: bool = False) -> None:
         self._path = path
+        self._own = own
         self._width = width
         self._known: dict[bytes, bytes] | None = None
         self.fresh = bytearray()
@@ -118,9 +119,13 @@ class Section:
         stamp = now()
         width = KEY.size + self._width
         settled: bytes | bytearray = self.fresh
-        if not all(is_settled(row[: KEY.size], stamp) for (row,) in Struct(f"{width}s").iter_unpack(settled)):
+        if not all(is_settled(row[: KEY.size], stamp, own=self._own) for (row,) in Struct(f"{width}s").iter_unpack(settled)):
             settled = b"".join(
-                [row for (row,) in Struct(f"{width}s").iter_unpack(settled) if is_settled(row[: KEY.size], stamp)]
+                [
+                    row
+                    for (row,) in Struct(f"{width}s").iter_unpack(settled)
+                    if is_settled(row[: KEY.size], stamp, own=self._own)
+                ]
             )
         # Rows of files that are gone are dropped once they are the larger part. Of two rows for one key the last counts.
         # What nobody asked for was not needed: everything was read anew.
@@ -145,7 +150,7 @@ class Section:
         """Return a look-up of all that is known, with what this run learned, of files old enough to be trusted."""
         stamp = time.time_ns()
         rows = Struct(f"{KEY.size}s{self._width}s").iter_unpack(self.fresh)
-        fresh = {row[0]: row[1] for row in rows if is_settled(row[0], stamp)}
+        fresh = {row[0]: row[1] for row in rows if is_settled(row[0], stamp, own=self._own)}
         known = self.known
         return known.get if not fresh else lambda key: fresh.get(key) or known.get(key)
 
@@ -186,15 +191,16 @@ def _pieces(known: dict[bytes, bytes]) -> Iterator[bytes]:
         yield b"".join(chain.from_iterable(some))
 
 
-def is_settled(key: bytes, now: int) -> bool:
+def is_settled(key: bytes, now: int, *, own: bool = False) -> bool:
     """Tell whether a later write to the file must show in its time stamps (git's rule for "racily clean" entries).
 
     A file system on a block device that stores microseconds ticks at least every 10 ms; of others nothing is
-    known, and FAT counts in steps of two seconds.
+    known, and FAT counts in steps of two seconds. With `own` the file is the store's: linking to it changes its ctime, and a
+    write that does not show in its mtime would have to put that back within the same 10 ms.
     """
     device, _, _, mtime, ctime = KEY.unpack(key)
     is_fine = os.major(device) != 0 and mtime % 1_000_000 != 0 and ctime % 1_000_000 != 0
-    newest: int = max(mtime, ctime)
+    newest: int = mtime if own else max(mtime, ctime)
     return newest < now - (_FINE if is_fine else _COARSE)
 
 
@@ -206,11 +212,14 @@ class StatCache:
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
-    def section(self, path: str, algorithm: str = "XXH128") -> Section:
-        """Return the section for a directory or file; where `algorithm` is MD5, values have the MD5 too."""
+    def section(self, path: str, algorithm: str = "XXH128", *, own: bool = False) -> Section:
+        """Return the section for a directory or file; where `algorithm` is MD5, values have the MD5 too.
+
+        With `own` the files are the store's (see `is_settled`).
+        """
         width = 2 * _DIGEST if algorithm == "MD5" else _DIGEST
         name = xxhash.xxh3_128_hexdigest(os.fsencode(os.path.abspath(path)))
-        return Section(f"{self._directory}/{name}-{width}", width)
+        return Section(f"{self._directory}/{name}-{width}", width, own=own)
 
 
 def no_section(algorithm: str = "XXH128") -> Section:

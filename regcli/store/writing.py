@@ -115,7 +115,7 @@ class Setup:
         self.wants_status = cache is not None
         # Loading it is only worth while where bytes are shared instead of copied; no more than a stat otherwise.
         shares = cache is not None and link_mode != "copy"
-        self.blobs_section = cache.section(f"{content.root}/blobs") if shares and cache is not None else no_section()
+        self.blobs_section = cache.section(f"{content.root}/blobs", own=True) if shares and cache is not None else no_section()
         self.report = report
         self._tag = f".tmp-{os.getpid()}-{files.random_hex(8)}"
         # Drawing the next number is one step, so threads never share a temporary name.
@@ -146,6 +146,13 @@ class Setup:
             return False
         self.blobs_section.add(os.fstat(descriptor), binary)
         return True
+
+    def linked(self, descriptor: int, digest: str, before: bytes) -> None:
+        """Remember a proven blob after a link to it was made, which changed its ctime; `before` is its key from before."""
+        key = make_key(os.fstat(descriptor))
+        # All but the ctime.
+        if key[:-8] == before[:-8]:
+            self.blobs_section.fresh += key + bytes.fromhex(digest)
 
     def is_own_link(self, name: str, directory: int, digest: str) -> bool:
         """Tell whether a symbolic link leads to the store's own, proven file with a blob."""
@@ -381,6 +388,7 @@ class Writer:
     def _link(self, row: Wanted, source: int, mode: str) -> bool:
         """Give the store's own file a name here; False where that cannot be."""
         self._prove(source, row[1])
+        before = make_key(os.fstat(source))
         path = os.path.abspath(blobs.blob_path(self._setup.content.root, row[1]))
         temporary = self._temporary()
         try:
@@ -391,6 +399,7 @@ class Writer:
             self._rename(temporary, row[0])
             # Where both names were one file already, rename does nothing and leaves both.
             _unlink(temporary, self._directory)
+            self._setup.linked(source, row[1], before)
         except OSError as error:
             if error.errno in _NO_LINK:
                 return False

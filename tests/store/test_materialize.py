@@ -226,6 +226,21 @@ def test_large_files_are_copied_in_the_kernel_or_without(
         assert digest_of(all_files(target)["big"]) == entries[0][1]
 
 
+def test_a_blob_is_not_hashed_for_every_link_to_it(
+    content: Content, target: str, cache: StatCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = one(content, "big", b"z" * LARGE)
+    time.sleep(0.15)
+    materialize(content, entries, target, link_mode="hardlink", cache=cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "hash_file", lambda *_: pytest.fail("hashed"))
+        for number in range(3):
+            materialize(content, entries, f"{target}{number}", link_mode="hardlink", cache=cache)
+    flip(blobs.blob_path(content.root, entries[0][1]), 5)
+    with pytest.raises(IntegrityError):
+        materialize(content, entries, f"{target}-other", link_mode="hardlink", cache=cache)
+
+
 @pytest.mark.parametrize("number", [None, errno.EINVAL, errno.ENOTSOCK, errno.ENOSPC])
 def test_copies_that_must_not_share_go_another_way(
     content: Content, target: str, monkeypatch: pytest.MonkeyPatch, number: int | None
