@@ -34,7 +34,8 @@ _SENTENCES = {
 
 def default_payload(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the payload of an automation without a template: every fact, and the event's name in W&B's words."""
-    return {"event_type": event_type(dict(facts)), **{key: value for key, value in facts.items() if key not in ("place", "depth")}}
+    told = {key: value for key, value in facts.items() if key not in ("place", "depth")}
+    return {"event_type": event_type(dict(facts)), **told}
 
 
 def slack_payload(facts: Mapping[str, Any]) -> dict[str, Any]:

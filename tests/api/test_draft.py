@@ -612,12 +612,13 @@ def test_a_directory_that_is_all_there_is_has_one_digest_whatever_follows(work: 
     for name in ("a", "b"):
         single.add_file(f"d/{name}")
     assert whole.digest == single.digest
-    for change in (
+    changes: tuple[Callable[[Any], Any], ...] = (
         lambda draft: draft.remove("a"),
         lambda draft: draft.add_file("d/a", "c"),
         lambda draft: draft.add_file("d/a", "b", overwrite=True),
         lambda draft: draft.add_dir("d", "again"),
-    ):
+    )
+    for change in changes:
         changed = fresh()
         change(changed)
         expected = changed.digest

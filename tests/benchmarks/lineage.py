@@ -1,6 +1,6 @@
 """Lineage over many edges: CPU over the start of the program, for a chain of versions and for one input with many consumers.
 
-python tests/benchmarks/lineage.py [EDGES …]
+python -m tests.benchmarks.lineage [EDGES …]
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import sys
 import tempfile
 from typing import Any
 
-from fixtures import make_context, record, write_source
-
 from regcli.store import backrefs, files
+from tests.benchmarks.fixtures import make_context, record, write_source
 
 CHAIN = "projects/local/default/collections/chain"
 FAN = "projects/local/default/collections/fan"

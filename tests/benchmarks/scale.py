@@ -1,6 +1,6 @@
 """How commands cost as a collection grows from 10 to 100,000 versions, against a bare interpreter and `import typer`.
 
-Run by hand: `python tests/benchmarks/scale.py [VERSIONS…]`. CPU time, medians of paired runs, as ratios.
+Run by hand: `python -m tests.benchmarks.scale [VERSIONS…]`. CPU time, medians of paired runs, as ratios.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Search and `ls` over many collections: CPU over the start of the program, with a warm cache and without.
 
-    python tests/benchmarks/search.py [COLLECTIONS …]
+    python -m tests.benchmarks.search [COLLECTIONS …]
 
 Half of the collections are sources with 100 versions each, half are links to them. Prints one line per size.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from fixtures import make_context, record, write_links, write_source
+from tests.benchmarks.fixtures import make_context, record, write_links, write_source
 
 VERSIONS = 100
 COMMANDS = {
