@@ -120,7 +120,7 @@ class Bench:
         cpu = statistics.median(mine[1] / max(theirs[1], 1e-6) for mine, theirs in rows)
         seconds = statistics.median(mine[0] for mine, _ in rows)
         met = "met" if (cpu if by_cpu else wall) <= target else "MISSED"
-        print(f"{what:<58} {seconds:>8.3f} {wall:>8.2f} {cpu:>8.2f} {target:>8.2f}  {met}", flush=True)
+        print(f"{what:<60} {seconds:>8.3f} {wall:>8.2f} {cpu:>8.2f} {target:>8.2f}  {met}", flush=True)
 
 
 def content(bench: Bench) -> None:
@@ -252,7 +252,7 @@ def memory(bench: Bench) -> None:
         )  # fmt: skip
         peak = int(done.stderr.split()[-1]) / 1024
         met = "met" if peak < target else "MISSED"
-        print(f"{f'peak memory of logging {what}, MiB':<58} {peak:>8.0f} {'':>8} {'':>8} {target:>8}  {met}")
+        print(f"{f'peak memory of logging {what}, MiB':<60} {peak:>8.0f} {'':>8} {'':>8} {target:>8}  {met}")
 
 
 def dvc(bench: Bench, program: str) -> None:
@@ -301,7 +301,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.at) as top:
         bench = Bench(Path(top), options.rounds, options.large, options.files)
         print(f"{options.files} files of 8 KiB, one of {options.large} MiB, medians of {options.rounds} rounds")
-        print(f"{'work [floor]':<58} {'s':>8} {'wall x':>8} {'CPU x':>8} {'target':>8}")
+        print(f"{'work [floor]':<60} {'s':>8} {'wall x':>8} {'CPU x':>8} {'target':>8}")
         content(bench)
         starting(bench)
         memory(bench)
