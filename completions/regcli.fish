@@ -572,7 +572,7 @@ function __regcli_argument
         case 'completion 1'
             echo 'words bash zsh fish install'
         case 'help *'
-            echo 'words automations ci completion external-data git lineage locking make moving objects python references retention roles search security signing'
+            echo 'words automations ci completion external-data git lineage locking make moving objects performance python references retention roles search security signing'
     end
 end
 
