@@ -40,7 +40,32 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def find_root(option: str | None, variables: Mapping[str, str]) -> Setting:
+class ConfigFiles:
+    """The project's and the user's settings files, each read at most once, and only when something asks for it."""
+
+    __slots__ = ("_project", "_user", "_variables")
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self._project: dict[str, Setting] | None = None
+        self._user: dict[str, Setting] | None = None
+
+    @property
+    def project(self) -> dict[str, Setting]:
+        """The settings of the nearest `.regcli.toml` upward."""
+        if self._project is None:
+            self._project = project_config()
+        return self._project
+
+    @property
+    def user(self) -> dict[str, Setting]:
+        """The settings of the user's `config.toml`."""
+        if self._user is None:
+            self._user = user_config(self._variables)
+        return self._user
+
+
+def find_root(option: str | None, variables: Mapping[str, str], config: ConfigFiles | None = None) -> Setting:
     """Return the root; the directory need not exist, since the first write makes it.
 
     `--root`, `REGCLI_ROOT`, the project's file, the nearest `.regcli` upward, the user's file, the user's data directory.
@@ -55,30 +80,33 @@ def find_root(option: str | None, variables: Mapping[str, str]) -> Setting:
     named = variables.get("REGCLI_ROOT")
     if named:
         return Setting(_absolute(named), "REGCLI_ROOT")
-    configured = project_config().get("root")
+    config = config or ConfigFiles(variables)
+    configured = config.project.get("root")
     if configured is not None:
         return configured
     found = _nearest(ROOT_DIRECTORY, os.path.isdir)
     if found is not None:
         return Setting(found, "nearest .regcli directory")
-    return user_config(variables).get("root") or Setting(user_data_path(variables), "user data directory")
+    return config.user.get("root") or Setting(user_data_path(variables), "user data directory")
 
 
-def find_project(option: str | None, variables: Mapping[str, str]) -> Setting | None:
+def find_project(option: str | None, variables: Mapping[str, str], config: ConfigFiles | None = None) -> Setting | None:
     """Return the current project, or None for the root's own: `--project`, `REGCLI_PROJECT`, the project's file, the user's."""
     if option is not None:
         return Setting(option, "--project")
     named = variables.get("REGCLI_PROJECT")
     if named:
         return Setting(named, "REGCLI_PROJECT")
-    return project_config().get("project") or user_config(variables).get("project")
+    config = config or ConfigFiles(variables)
+    return config.project.get("project") or config.user.get("project")
 
 
-def find_wait(option: float | None, variables: Mapping[str, str]) -> Setting:
+def find_wait(option: float | None, variables: Mapping[str, str], config: ConfigFiles | None = None) -> Setting:
     """Return how many seconds a busy store is waited for: `--wait`, the project's file, the user's file, 30."""
     if option is not None:
         return Setting(repr(option), "--wait")
-    return project_config().get("wait") or user_config(variables).get("wait") or Setting(repr(DEFAULT_WAIT), "default")
+    config = config or ConfigFiles(variables)
+    return config.project.get("wait") or config.user.get("wait") or Setting(repr(DEFAULT_WAIT), "default")
 
 
 def user_config_file(variables: Mapping[str, str]) -> str:

@@ -34,13 +34,14 @@ class Session:
         """Read `REGCLI_ROOT`, `REGCLI_PROJECT` and the settings files, by the rules of the command line."""
         variables = surroundings.environment()
         self.chosen = _chosen()
-        project = surroundings.find_project(None, variables)
+        config = surroundings.ConfigFiles(variables)
+        project = surroundings.find_project(None, variables, config)
         self.context = Context(
-            root_path=surroundings.find_root(None, variables).value,
+            root_path=surroundings.find_root(None, variables, config).value,
             user=surroundings.user_name(),
             uid=surroundings.user_number(),
             host=surroundings.host_name(),
-            wait=float(surroundings.find_wait(None, variables).value),
+            wait=float(surroundings.find_wait(None, variables, config).value),
             project=project.value if project is not None else None,
             environment=variables,
             trust=Trust(**surroundings.trust_places(variables)),

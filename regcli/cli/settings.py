@@ -10,6 +10,7 @@ import os
 from regcli.surroundings import (
     DEFAULT_WAIT,
     ROOT_DIRECTORY,
+    ConfigFiles,
     Setting,
     find_project,
     find_root,
@@ -91,10 +92,11 @@ class Settings:
 def read_settings(options: Options, environment: Mapping[str, str] | None = None) -> Settings:
     """Decide the settings: an option wins over the environment, that over files, those over what is found."""
     variables = os.environ if environment is None else environment
+    config = ConfigFiles(variables)
     return Settings(
-        find_root(options.root, variables),
-        find_project(options.project, variables),
-        find_wait(options.wait, variables),
+        find_root(options.root, variables, config),
+        find_project(options.project, variables, config),
+        find_wait(options.wait, variables, config),
         user_cache_path(variables),
     )
 
