@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 from regcli.domain.collections import chain_of
@@ -81,3 +84,11 @@ def write_links(context: Context, registry: str, name: str, source: str, records
     ]
     context.transact(chain_of(context, f"{context.root.path}/{place}", None), lambda _: [create, *links])
     return place
+
+
+def cpu(path: str, arguments: list[str]) -> float:
+    """Return the CPU seconds of one run of the program."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "regcli", "--root", path, *arguments], stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

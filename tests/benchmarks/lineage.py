@@ -5,14 +5,12 @@ python -m tests.benchmarks.lineage [EDGES …]
 
 from __future__ import annotations
 
-import resource
-import subprocess
 import sys
 import tempfile
 from typing import Any
 
 from regcli.store import backrefs, files
-from tests.benchmarks.fixtures import make_context, record, write_source
+from tests.benchmarks.fixtures import cpu, make_context, record, write_source
 
 CHAIN = "projects/local/default/collections/chain"
 FAN = "projects/local/default/collections/fan"
@@ -51,14 +49,6 @@ def build(path: str, edges: int) -> None:
         backrefs.add_backref(path, origin["id"], backrefs.INPUT, FAN, index)
         users.append(item)
     write_source(context, "fan", users)
-
-
-def cpu(path: str, arguments: list[str]) -> float:
-    """Return the CPU seconds of one run of the program."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "regcli", "--root", path, *arguments], stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:

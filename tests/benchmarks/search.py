@@ -7,12 +7,10 @@ Half of the collections are sources with 100 versions each, half are links to th
 
 from __future__ import annotations
 
-import resource
-import subprocess
 import sys
 import tempfile
 
-from tests.benchmarks.fixtures import make_context, record, write_links, write_source
+from tests.benchmarks.fixtures import cpu, make_context, record, write_links, write_source
 
 VERSIONS = 100
 COMMANDS = {
@@ -30,14 +28,6 @@ def build(path: str, collections: int) -> None:
         records = [record(number, index, context.now()) for index in range(VERSIONS)]
         source = write_source(context, f"set{number}", records)
         write_links(context, "model", f"linked{number}", source, records)
-
-
-def cpu(path: str, arguments: list[str]) -> float:
-    """Return the CPU seconds of one run of the program."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "regcli", "--root", path, *arguments], stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
