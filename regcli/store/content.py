@@ -117,6 +117,15 @@ class Content:
                 break
         raise NotFoundError(f"no blob {digest} in {self.root}")
 
+    def sizes(self, digests: Iterable[str]) -> dict[str, int]:
+        """Return the sizes of those of many blobs that are stored (by the index and the directory; nothing is read)."""
+        wanted = {bytes.fromhex(digest): digest for digest in digests}
+        found = {wanted[digest]: place[1] for digest, place in self.index.places(wanted).items()}
+        for digest in wanted.values():
+            if digest not in found and (size := self._loose_size(digest)) is not None:
+                found[digest] = size
+        return found
+
     def _again(self, digest: str, attempt: int) -> bool:
         """After a miss: look at what other processes added, then into the trash."""
         if attempt == 0:

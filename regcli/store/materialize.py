@@ -11,7 +11,7 @@ from regcli.store import files, packs
 from regcli.store.beneath import Beneath, LinkInTheWayError
 from regcli.store.manifest import EXECUTABLE, REFERENCE, problem_in_paths
 from regcli.store.statcache import KEY, make_key, no_section
-from regcli.store.writing import WORTH_A_THREAD, Setup, Task, Writer, split_tasks
+from regcli.store.writing import WORTH_A_THREAD, Setup, Task, Writer, locate_all, split_tasks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -270,9 +270,8 @@ class _Run:
         number = threads or min(2, os.cpu_count() or 1)
         if total < WORTH_A_THREAD and large < 2:
             number = 1
-        for task in self._tasks:
-            if not self._setup.shares_files:
-                task.locate(self._setup.content)
+        if not self._setup.shares_files:
+            locate_all(self._tasks, self._setup.content)
         tasks = split_tasks(self._tasks) if number > 1 else self._tasks
         tasks.reverse()
         self._writers = writers = [
@@ -342,6 +341,7 @@ class _Run:
 
     def _learn(self, writer: Writer) -> None:
         """Remember what was written, where a second look still finds it as it was just after writing."""
+        self.section.fresh += writer.learned
         here, descriptor = None, -1
         for directory, name, before, digest in writer.finished:
             if directory != here:

@@ -11,7 +11,10 @@ from regcli.store.packindex import LOCATION, Index, encode_index, open_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+# So many rows of an index at once take about 60 MiB as objects.
+_UNPACKED = 1 << 18
 
 
 class _Part:
@@ -187,6 +190,34 @@ class PackSet:
                 identity = part.packs[number] if number < len(part.packs) else None
                 if identity is not None:
                     found.append((identity, length, offset))
+        return found
+
+    def places(self, digests: Iterable[bytes]) -> dict[bytes, tuple[bytes, int, int]]:
+        """Return one (pack id, length, offset) for each of many digests that some pack has, as the first of `find`."""
+        if not self._loaded:
+            self.refresh()
+        left = set(digests)
+        found: dict[bytes, tuple[bytes, int, int]] = {}
+        for part in tuple(self._parts):
+            if not left:
+                break
+            count, ids = part.index.count, part.packs
+            try:
+                # Many against few: all rows are unpacked in C, unless that would take memory. Few against many: one by one.
+                if None not in ids and count <= 4 * len(left) and count <= _UNPACKED:
+                    rows = dict(part.index.rows())
+                    some = [(digest, rows[digest]) for digest in left if digest in rows]
+                else:
+                    find = part.index.find
+                    some = [(digest, row) for digest in left for row in find(digest)]
+            except (IntegrityError, OSError):
+                self._drop(part)
+                return self.places(digests)
+            for digest, (number, length, offset) in some:
+                identity = ids[number] if number < len(ids) else None
+                if identity is not None:
+                    found[digest] = identity, length, offset
+            left.difference_update(found)
         return found
 
     @property

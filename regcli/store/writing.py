@@ -11,13 +11,13 @@ import xxhash
 from regcli.errors import IntegrityError, NotFoundError
 from regcli.model import quote
 from regcli.store import blobs, files, packs
-from regcli.store.manifest import EXECUTABLE
+from regcli.store.manifest import EXECUTABLE, FILE
 from regcli.store.proofs import new_hasher
 from regcli.store.statcache import make_key, no_section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from regcli.store.beneath import Beneath
     from regcli.store.content import Content
@@ -54,19 +54,27 @@ class Task:
         self.small: list[Located] = []
         self.is_new = is_new
 
-    def locate(self, content: Content) -> None:
-        """Find out which files are in packs, and where."""
-        find = content.index.find
+    def locate(self, places: dict[bytes, tuple[bytes, int, int]]) -> None:
+        """Find out which files are in packs: `places` says pack, length and offset of blobs."""
+        get, from_hex = places.get, bytes.fromhex
         large = []
         for row in self.large:
-            places = find(bytes.fromhex(row[1]))
-            if places and places[0][1] == row[2]:
-                self.small.append((places[0][0], places[0][2], row[2], row))
+            place = get(from_hex(row[1]))
+            if place is not None and place[1] == row[2]:
+                self.small.append((place[0], place[2], row[2], row))
             else:
                 large.append(row)
         # In the order of the pack: neighbours are read together.
         self.small.sort(key=_by_place)
         self.large = large
+
+
+def locate_all(tasks: list[Task], content: Content) -> None:
+    """Find out which files are in packs, and where."""
+    from_hex = bytes.fromhex
+    places = content.index.places([from_hex(row[1]) for task in tasks for row in task.large])
+    for task in tasks:
+        task.locate(places)
 
 
 def split_tasks(tasks: list[Task]) -> list[Task]:
@@ -177,11 +185,12 @@ class Writer:
 
     Attributes:
         written, bytes: what was written.
-        finished: (directory, name, key in the stat cache after writing, digest).
+        learned: rows of the stat cache, of files that have their final names.
+        finished: (directory, name, key in the stat cache before it got its name, digest) of the others.
         leftovers: (directory, row) of files whose bytes were not where the index said.
     """
 
-    __slots__ = ("_beneath", "_directory", "_place", "_setup", "_threads", "bytes", "finished", "leftovers", "written")
+    __slots__ = ("_beneath", "_directory", "_place", "_setup", "_threads", "bytes", "finished", "learned", "leftovers", "written")
 
     def __init__(self, setup: Setup, beneath: Beneath, *, threads: int) -> None:
         self._setup = setup
@@ -191,6 +200,7 @@ class Writer:
         self._place = ""
         self.written = 0
         self.bytes = 0
+        self.learned = bytearray()
         self.finished: list[tuple[str, str, bytes, str]] = []
         self.leftovers: list[tuple[str, Wanted]] = []
 
@@ -205,7 +215,9 @@ class Writer:
             self._fill_new(task.directory, task.small)
         elif task.small:
             self._directory = self._beneath.open(task.directory, create=True)
-            self._write_small(task.small, direct=False)
+            for row, data in self._proven(task.small):
+                self._write_bytes(row, data)
+        self._setup.report()
         if task.large:
             self._directory = self._beneath.open(task.directory, create=True)
             for row in task.large:
@@ -217,7 +229,7 @@ class Writer:
         for directory, row in leftovers:
             self._place = directory
             self._directory = self._beneath.open(directory, create=True)
-            self._write_bytes(row, self._read_whole(row), direct=False)
+            self._write_bytes(row, self._read_whole(row))
 
     def _done(self, name: str, status: os.stat_result | None, row: Wanted) -> None:
         self.written += 1
@@ -238,7 +250,7 @@ class Writer:
             raise files.explain(error, f"cannot make {path}") from error
         done: list[str] = []
         try:
-            self._write_small(small, direct=True, done=done)
+            self._create(small, done)
             try:
                 os.rename(temporary, name, src_dir_fd=outer, dst_dir_fd=outer)
             except OSError as error:
@@ -267,7 +279,8 @@ class Writer:
         finally:
             inner.close()
 
-    def _write_small(self, rows: list[Located], *, direct: bool, done: list[str] | None = None) -> None:
+    def _proven(self, rows: list[Located]) -> Iterator[tuple[Wanted, memoryview]]:
+        """Yield each row with its bytes, proven; what is damaged or was moved becomes a leftover: there may be another copy."""
         start = 0
         proofs = self._setup.proofs
         digest_of = xxhash.xxh3_128_hexdigest
@@ -285,16 +298,44 @@ class Writer:
             for _, offset, size, row in rows[start:end]:
                 data = view[offset - first : offset - first + size]
                 if digest_of(data) != row[1]:
-                    # Damaged or rewritten; there may be another copy.
                     self.leftovers.append((self._place, row))
                     continue
                 if proofs is not None:
                     proofs.require_bytes(row[1], data, row[0])
-                if done is not None:
-                    done.append(row[0])
-                self._write_bytes(row, data, direct=direct)
+                yield row, data
             start = end
-        self._setup.report()
+
+    def _create(self, rows: list[Located], done: list[str]) -> None:
+        """Write files into a new directory that nobody sees yet: no other names, nothing to look at twice.
+
+        `done` gets the names. The loop is written out, since every call in it is made once for each file.
+        """
+        directory = self._directory
+        modes = (self._mode(FILE), self._mode(EXECUTABLE))
+        wants_status = self._setup.wants_status
+        statuses: list[os.stat_result] = []
+        digests: list[str] = []
+        name = ""
+        try:
+            for (name, digest, size, flags), data in self._proven(rows):
+                done.append(name)
+                descriptor = os.open(name, _CREATE, modes[flags == EXECUTABLE], dir_fd=directory)
+                try:
+                    if os.write(descriptor, data) != size:
+                        os.lseek(descriptor, 0, os.SEEK_SET)
+                        files.write_all(descriptor, data)
+                    if wants_status:
+                        statuses.append(os.fstat(descriptor))
+                        digests.append(digest)
+                finally:
+                    os.close(descriptor)
+                self.bytes += size
+        except OSError as error:
+            raise files.explain(error, f"cannot write {self._path(name)}") from error
+        self.written += len(done)
+        self.learned += b"".join(
+            [make_key(status) + bytes.fromhex(digest) for status, digest in zip(statuses, digests, strict=True)]
+        )
 
     def _read(self, identity: bytes, offset: int, size: int) -> bytes:
         try:
@@ -313,26 +354,23 @@ class Writer:
     def _path(self, name: str) -> str:
         return f"{self._beneath.path}/{self._place}/{name}" if self._place else f"{self._beneath.path}/{name}"
 
-    def _mode(self, row: Wanted) -> int:
+    def _mode(self, flags: int) -> int:
         """Return the mode to create a file with (the kernel applies the umask): read-only where links were asked for."""
-        mode = 0o777 if row[3] == EXECUTABLE else 0o666
+        mode = 0o777 if flags == EXECUTABLE else 0o666
         return mode & 0o555 if self._setup.shares_files else mode
 
     def _temporary(self) -> str:
         return self._setup.temporary()
 
-    def _write_bytes(self, row: Wanted, data: memoryview | bytes, *, direct: bool) -> None:
-        """Write proven bytes; `direct` in a directory that nobody sees yet."""
-        name = row[0]
+    def _write_bytes(self, row: Wanted, data: memoryview | bytes) -> None:
+        """Write proven bytes under another name, which becomes the file's."""
         directory = self._directory
-        temporary = name if direct else self._temporary()
+        temporary = self._temporary()
         status = None
         try:
-            descriptor = os.open(temporary, _CREATE, self._mode(row), dir_fd=directory)
+            descriptor = os.open(temporary, _CREATE, self._mode(row[3]), dir_fd=directory)
             try:
-                if os.write(descriptor, data) != len(data):
-                    os.lseek(descriptor, 0, os.SEEK_SET)
-                    files.write_all(descriptor, data)
+                files.write_all(descriptor, data)
                 if self._setup.wants_status:
                     status = os.fstat(descriptor)
             except BaseException:
@@ -340,11 +378,10 @@ class Writer:
                 raise
             finally:
                 os.close(descriptor)
-            if not direct:
-                self._rename(temporary, name)
+            self._rename(temporary, row[0])
         except OSError as error:
-            raise files.explain(error, f"cannot write {self._path(name)}") from error
-        self._done(name, status, row)
+            raise files.explain(error, f"cannot write {self._path(row[0])}") from error
+        self._done(row[0], status, row)
 
     def _rename(self, temporary: str, name: str) -> None:
         try:
@@ -413,7 +450,7 @@ class Writer:
         temporary = self._temporary()
         status = None
         try:
-            descriptor = os.open(temporary, _CREATE & ~os.O_WRONLY | os.O_RDWR, self._mode(row), dir_fd=self._directory)
+            descriptor = os.open(temporary, _CREATE & ~os.O_WRONLY | os.O_RDWR, self._mode(row[3]), dir_fd=self._directory)
             try:
                 if setup.proofs is not None:
                     self._copy_signed(setup.proofs, row, source, descriptor)
