@@ -127,16 +127,19 @@ def _completion(rest: list[str]) -> int | None:
         return None
 
 
-def _log(rest: list[str]) -> int | None:
-    from regcli.cli.fastlog import log
+def _serve(command: str) -> Callable[[list[str]], int | None]:
+    def serve(rest: list[str]) -> int | None:
+        from regcli.cli.lanes import serve
 
-    return log(rest)
+        return serve(command, rest)
+
+    return serve
 
 
 _LANES: dict[str, Callable[[list[str]], int | None]] = {
     "--version": _version,
     "__complete": _complete,
-    "log": _log,
     "completion": _completion,
     "resolve": _resolve,
+    **{command: _serve(command) for command in ("log", "download", "checkout", "verify")},
 }

@@ -10,13 +10,15 @@ from regcli.domain.resolving import resolve
 from regcli.errors import NotFoundError, RegcliError, SignatureRefusedError, UsageError
 from regcli.store import backrefs, files, jsontext
 from regcli.store.chain import GENESIS, Chain
+from regcli.store.content import Content
 from regcli.store.layout import collection_paths, is_part_of_root, project_paths, run_paths
 from regcli.store.manifest import REFERENCE
+from regcli.store.parallel import begin
 from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from regcli.domain.context import Context
@@ -150,40 +152,80 @@ def _check_content(
 ) -> None:
     """Check manifests and blobs of the versions, and with `everything` all other stored content too."""
     content = context.root.content
-    wanted: dict[str, tuple[str, str]] = {}
-    manifests: dict[str, str] = {}
+    if everything:
+        # All stored bytes are hashed whatever the manifests say, so that begins before they are read.
+        damage = begin(lambda: _damage_in_all(content.root, quick=quick))
+        wanted = _read_manifests(context, report, versions)
+        _compare(content, report, wanted, damage())
+    else:
+        wanted = _read_manifests(context, report, versions)
+        _compare(content, report, wanted, content.check(quick=quick, only=set(wanted)))
+
+
+def _damage_in_all(root: str, *, quick: bool) -> list[tuple[str, str, str | None, str]]:
+    # With an index of its own: the other thread reads manifests meanwhile.
+    with Content(root) as content:
+        return list(content.check(quick=quick))
+
+
+def _read_manifests(
+    context: Context, report: Report, versions: dict[str, dict[str, Any]]
+) -> dict[str, tuple[str, str, int | None]]:
+    """Return what the versions need: digest -> (reference, file, size that the manifest says); reports unreadable manifests."""
+    wanted: dict[str, tuple[str, str, int | None]] = {}
+    read = set()
     for ref, record in versions.items():
         report.versions += 1
-        if record["manifest"] in manifests:
+        address = record["manifest"]
+        if address in read:
             continue
-        manifests[record["manifest"]] = ref
-        wanted.setdefault(record["manifest"], (ref, "manifest"))
+        read.add(address)
+        wanted.setdefault(address, (ref, "manifest", None))
         try:
             entries = read_manifest(context, record)
         except RegcliError as error:
             kind = "missing" if isinstance(error, NotFoundError) else "corrupt"
             words = f"the list of files of {ref} cannot be read: {error.message}"
-            report.problems.append(Problem(kind, record["manifest"], words, ref, record["manifest"]))
+            report.problems.append(Problem(kind, address, words, ref, address))
             continue
-        for name, blob, _, flags, _ in entries:
-            if not flags & REFERENCE:
-                wanted.setdefault(blob, (ref, name))
+        for name, blob, size, flags, _ in entries:
+            if blob not in wanted and not flags & REFERENCE:
+                wanted[blob] = ref, name, size
+    return wanted
+
+
+def _compare(
+    content: Content,
+    report: Report,
+    wanted: dict[str, tuple[str, str, int | None]],
+    damage: Iterable[tuple[str, str, str | None, str]],
+) -> None:
+    """Report what is damaged, missing, or of another size than its manifest says."""
     known = {problem.digest for problem in report.problems}
-    present = content.have(wanted)
-    damaged: set[str] = set()
-    for kind, path, digest, message in content.check(quick=quick, only=None if everything else set(wanted)):
+    sizes = content.sizes(wanted)
+    if len(sizes) < len(wanted):
+        # What a sweep put into the trash is fetched back when somebody asks for it by name.
+        sizes |= content.sizes(content.have([address for address in wanted if address not in sizes]))
+    bad: set[str] = set()
+    for kind, path, digest, message in damage:
         if digest is not None:
-            damaged.add(digest)
+            bad.add(digest)
         if digest in known:
             continue
         user = wanted.get(digest or "")
         words = f"{message} (it is {user[1]} of {user[0]})" if user is not None else message
         report.problems.append(Problem(kind, path, words, user[0] if user is not None else None, digest))
-    for address, (ref, name) in wanted.items():
-        if address not in present and address not in damaged and address not in known:
+    for address, (ref, name, size) in wanted.items():
+        if address in bad or address in known:
+            continue
+        stored = sizes.get(address)
+        if stored is None:
             report.problems.append(Problem("missing", name, f"the content of {name} is missing (blob {address})", ref, address))
+        elif size is not None and size != stored:
+            words = f"the manifest of {ref} says that {name} has {size} bytes, but blob {address} has {stored}"
+            report.problems.append(Problem("corrupt", name, words, ref, address))
     report.files += len(wanted)
-    report.bytes += sum(content.size(digest) for digest in wanted if digest in present and digest not in damaged)
+    report.bytes += sum([size for address, size in sizes.items() if address not in bad])
 
 
 def verify_root(context: Context, *, quick: bool = False, progress: Callable[[str], None] | None = None) -> Report:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # 256 KiB stays in the second-level cache between read, hash and write.
 BUFFER = 256 << 10
+# Where nothing is written: the fewer turns, the less a hashing thread waits for one that is busy with Python.
+_HASHED = 1 << 20
 # The kernel copies so much at a time; the hashing thread follows close enough to find it in the processor's cache.
 _TURN = 1 << 20
 _IN_KERNEL = 1 << 20
@@ -64,7 +66,7 @@ def clone(source: int, target: int) -> bool:
 def hash_file(descriptor: int, update: Callable[[memoryview], object] | None = None) -> tuple[bytes, int]:
     """Return digest and size of a file's bytes from its start; `update` sees them too."""
     hasher = xxhash.xxh3_128()
-    view = memoryview(bytearray(BUFFER))
+    view = memoryview(bytearray(_HASHED))
     offset = 0
     while True:
         count = os.preadv(descriptor, [view], offset)

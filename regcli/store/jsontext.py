@@ -49,7 +49,7 @@ class _Context:
     object_hook = None
     object_pairs_hook: Any = None
     parse_float = staticmethod(_parse_float)
-    parse_int = staticmethod(_parse_int)
+    parse_int: Any = staticmethod(_parse_int)
     parse_constant = staticmethod(_refuse_constant)
     memo: Any = None
 
@@ -58,7 +58,12 @@ class _StrictContext(_Context):
     object_pairs_hook = staticmethod(_unique_pairs)
 
 
-def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any]]:
+class _PlainContext(_Context):
+    # The scanner knows the type itself and makes integers without a call.
+    parse_int = int
+
+
+def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any], Callable[[str], Any]]:
     try:
         from _json import make_scanner
     except ImportError:
@@ -69,6 +74,7 @@ def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any]]:
             json.JSONDecoder(
                 parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant, object_pairs_hook=_unique_pairs
             ).decode,
+            json.JSONDecoder(parse_float=_parse_float, parse_constant=_refuse_constant).decode,
         )
 
     def whole(scan: Callable[[str, int], tuple[Any, int]]) -> Callable[[str], Any]:
@@ -84,11 +90,12 @@ def _scanners() -> tuple[Callable[[str], Any], Callable[[str], Any]]:
 
         return decode
 
-    contexts: tuple[Any, Any] = (_Context(), _StrictContext())
-    return whole(make_scanner(contexts[0])), whole(make_scanner(contexts[1]))
+    contexts: tuple[Any, ...] = (_Context(), _StrictContext(), _PlainContext())
+    trusted, strict, plain = [whole(make_scanner(context)) for context in contexts]
+    return trusted, strict, plain
 
 
-_fast, _strict = _scanners()
+_fast, _strict, _plain = _scanners()
 
 
 def _make_dumps() -> Callable[[Any], str]:
@@ -125,8 +132,14 @@ def loads_trusted(data: bytes) -> Any:
     return _fast(data.decode("utf-8"))
 
 
-def loads(data: bytes, path: str) -> Any:
+def loads(data: bytes, path: str, *, plain: bool = False) -> Any:
     """Parse JSON that anybody may have written: duplicate keys, NaN, deep nesting and bad UTF-8 are refused.
+
+    Args:
+        data: the text.
+        path: for the message.
+        plain: integers may be of any size that Python parses (4,300 digits), which takes half the time; what has objects
+            is parsed as ever.
 
     Raises:
         IntegrityError: naming `path` and what is wrong.
@@ -135,7 +148,8 @@ def loads(data: bytes, path: str) -> Any:
         # Nothing that regcli writes has so many; each costs memory a hundred times its two bytes.
         raise IntegrityError(f"{path} is corrupt: it has too many objects")
     try:
-        return _strict(data.decode("utf-8"))
+        # Without objects no key can occur twice; the caller bounds the numbers.
+        return (_plain if plain and b"{" not in data else _strict)(data.decode("utf-8"))
     except RecursionError:
         raise IntegrityError(f"{path} is corrupt: nested too deeply") from None
     except ValueError as error:

@@ -134,7 +134,7 @@ def decode_manifest(data: bytes, where: str) -> tuple[str, list[Entry]]:
     while start < len(body) and problem is None:
         end = body.find(b"\n", min(start + _BLOCK, len(body) - 1)) + 1
         block = body[start:end]
-        rows: list[Any] = jsontext.loads(b"[" + block[:-1].replace(b"\n", b",") + b"]", where)
+        rows: list[Any] = jsontext.loads(b"[" + block[:-1].replace(b"\n", b",") + b"]", where, plain=True)
         # One array per line: this also finds what only looks right because line ends became commas.
         problem = _problem_in_rows(rows) if len(rows) == block.count(b"\n") else "an entry is not on a line of its own"
         if problem is None:

@@ -69,3 +69,28 @@ def run_parallel(
         stopped.append(True)
         for worker in workers:
             worker.join()
+
+
+def begin(work: Callable[[], Answer]) -> Callable[[], Answer]:
+    """Begin some work in a thread of its own; the returned call waits for its answer, or raises what it raised."""
+    import threading
+
+    answers: list[Answer] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="regcli-ahead", daemon=True)
+    thread.start()
+
+    def finish() -> Answer:
+        thread.join()
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    return finish

@@ -190,7 +190,18 @@ class Writer:
         leftovers: (directory, row) of files whose bytes were not where the index said.
     """
 
-    __slots__ = ("_beneath", "_directory", "_place", "_setup", "_threads", "bytes", "finished", "learned", "leftovers", "written")
+    __slots__ = (
+        "_beneath",
+        "_directory",
+        "_place",
+        "_setup",
+        "_threads",
+        "bytes",
+        "finished",
+        "learned",
+        "leftovers",
+        "written",
+    )
 
     def __init__(self, setup: Setup, beneath: Beneath, *, threads: int) -> None:
         self._setup = setup

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from regcli.cli.commands import COMMANDS
-from regcli.cli.lazy import module_name
+from regcli.cli.lanes import GRAMMARS, parse
+from regcli.cli.lazy import load_command, module_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,55 @@ def test_fast_lane_imports_nothing_heavy(arguments: list[str], filled_root: Path
     assert "regcli.cli.fast" in loaded
     assert not loaded & TOO_HEAVY_FOR_THE_FAST_LANE
     assert "regcli.cli.app" not in loaded
-    assert len(loaded) <= 42, sorted(loaded)
+    assert len(loaded) <= 43, sorted(loaded)
+
+
+WORKING = ["log data.txt -n zoo", "download zoo -o out", "checkout zoo out2 -q", "verify", "verify zoo"]
+
+
+@pytest.mark.parametrize("command", WORKING)
+def test_commands_that_work_on_the_fast_lane_import_no_parser(command: str, filled_root: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(filled_root.parent)
+    loaded = modules_loaded_by(command.split(), filled_root)
+    assert "regcli.cli.lanes" in loaded
+    assert not loaded & (TOO_HEAVY_FOR_THE_FAST_LANE - {"contextlib", "functools"})
+    assert "regcli.cli.app" not in loaded
+    assert len(loaded) <= 90, sorted(loaded)
+
+
+@pytest.mark.parametrize("command", sorted(GRAMMARS))
+def test_the_fast_lane_takes_words_as_the_full_program_does(command: str) -> None:
+    grammar = GRAMMARS[command]
+    options = {word: param for param in load_command(command).params for word in param.opts if word.startswith("-")}
+    arguments = [param for param in load_command(command).params if param.param_type_name == "argument"]
+    for word in (*grammar.one, *grammar.many, *grammar.flags, *grammar.numbers):
+        param: Any = options[word]
+        assert param.is_flag == (word in grammar.flags)
+        assert bool(param.multiple) == (word in grammar.many)
+        if word in grammar.numbers:
+            assert (param.type.min, param.type.max) == grammar.numbers[word][1:]
+        elif word in grammar.one:
+            assert set(getattr(param.type, "choices", ())) == set(grammar.choices.get(grammar.one[word], ()))
+    assert sum(param.required for param in arguments) == grammar.least
+    if grammar.most is not None:
+        assert len(arguments) == grammar.most
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "download", "download zoo extra", "download zoo -j 0", "download zoo --jobs x", "download zoo --link-mode no",
+        "download zoo --output", "checkout zoo", "checkout zoo out --jobs 2", "verify a b c", "verify --fast",
+    ],
+)  # fmt: skip
+def test_what_the_fast_lane_does_not_take_is_explained_by_the_full_program(line: str, filled_root: Path) -> None:
+    command, *words = line.split()
+    assert parse(words, GRAMMARS[command]) is None
+    done = subprocess.run(
+        [sys.executable, "-m", "regcli", "--root", filled_root, *line.split()], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
 
 
 @pytest.mark.parametrize("command", ["ls", "ls model/", "ls model/Zoo", "show zoo", "files zoo", "history zoo", "search zoo"])

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import human_count
+from regcli.cli.downloading import perform_checkout
 from regcli.cli.parameters import AllowMissing, LinkMode
-from regcli.cli.progress import progress, steps
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
+from regcli.cli.signing import AllowUnsigned
 
 app = typer.Typer()
 
@@ -34,21 +33,7 @@ def checkout(
         regcli checkout zoo:v2 data/zoo
         regcli checkout model/zoo:production serve/model --force
     """
-    session = session_of(ctx)
-    allow_unsigned(session, unsigned)
-    from regcli.domain.caches import stat_cache
-    from regcli.domain.download import DownloadOptions
-    from regcli.domain.download import checkout as switch
-
-    with progress(session, "checking out") as update:
-        options = DownloadOptions(
-            link_mode=link_mode,
-            allow_missing_references=allow_missing,
-            cache=stat_cache(session.context, session.settings.cache_path),
-            progress=steps(update),
-        )
-        done = switch(session.context, reference, directory, options, force=force)
-    session.note(
-        f"{done.version.ref}: {human_count(done.written, 'file')} written, {done.skipped} already there, {done.removed} removed"
-    )
-    session.emit(done.document(), [done.path])
+    perform_checkout(
+        session_of(ctx), reference, directory,
+        force=force, link_mode=link_mode, allow_missing=allow_missing, unsigned=unsigned,
+    )  # fmt: skip

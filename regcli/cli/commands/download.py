@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import human_count, human_size
+from regcli.cli.downloading import perform_download
 from regcli.cli.parameters import AllowMissing, Jobs, LinkMode
-from regcli.cli.progress import progress, steps
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
-from regcli.errors import UsageError
-
-if TYPE_CHECKING:
-    from regcli.cli.context import Session
-    from regcli.domain.download import Downloaded
+from regcli.cli.signing import AllowUnsigned
 
 app = typer.Typer()
 
@@ -58,41 +52,7 @@ def download(
         regcli download zoo:v2 -o data/zoo --include '*.csv'
         regcli download zoo:latest -o data/zoo --stamp data/zoo.stamp -q
     """
-    session = session_of(ctx)
-    allow_unsigned(session, unsigned)
-    if depfile is not None and stamp is None:
-        raise UsageError("--depfile needs --stamp", hint="its rules say that the files are made with the stamp")
-    from regcli.domain.caches import stat_cache
-    from regcli.domain.download import DownloadOptions
-    from regcli.domain.download import download as fetch
-
-    with progress(session, "downloading") as update:
-        options = DownloadOptions(
-            link_mode=link_mode,
-            threads=jobs,
-            allow_missing_references=allow_missing,
-            cache=stat_cache(session.context, session.settings.cache_path),
-            progress=steps(update),
-        )
-        done = fetch(
-            session.context, reference, output, options, prefix=path_prefix, include=include or (), exclude=exclude or ()
-        )
-    if stamp is not None:
-        _tell_make(session, done, output, stamp, depfile)
-    session.note(
-        f"{done.version.ref}: {human_count(done.written, 'file')} written ({human_size(done.bytes)}),"
-        f" {done.skipped} already there"
-    )
-    session.emit(done.document(), [done.path])
-
-
-def _tell_make(session: Session, done: Downloaded, output: str | None, stamp: str, depfile: str | None) -> None:
-    """Write the stamp, and the rules about the files; the stamp last, since it says that all is done."""
-    from regcli.domain.download import default_directory
-    from regcli.domain.stamps import write_depfile, write_stamp
-
-    if depfile is not None:
-        directory = output if output is not None else default_directory(done.version)
-        for name in write_depfile(depfile, stamp, directory, done.list_names()):
-            session.warn(f"Make cannot name the file {name}; it is left out of {depfile}")
-    write_stamp(stamp, done.version.digest)
+    perform_download(
+        session_of(ctx), reference, output=output, path_prefix=path_prefix, include=include or (), exclude=exclude or (),
+        link_mode=link_mode, jobs=jobs, allow_missing=allow_missing, stamp=stamp, depfile=depfile, unsigned=unsigned,
+    )  # fmt: skip
