@@ -187,6 +187,10 @@ def test_lies_about_sizes_are_found(planted: Planted, invoke: Run, work: Path) -
         done = invoke("download", "zoo", "-o", "out")
         assert done.code == 6, (size, done)
         assert list((work / "out").iterdir()) == []
+        for command in (("verify",), ("verify", "zoo"), ("verify", "--quick")):
+            found = invoke(*command)
+            assert found.code == 1, (size, found)
+            assert f"says that a has {size} bytes" in found.stdout
 
 
 def test_a_manifest_that_names_itself_or_nothing_is_no_loop(planted: Planted, invoke: Run, work: Path) -> None:
