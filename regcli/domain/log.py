@@ -327,6 +327,7 @@ def log_version(context: Context, request: LogRequest) -> Logged:
             logged = _describe(ref, entries, taken, request.algorithm)
         if not taken.is_as_before:
             _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
+            _remember_blobs(request, batch)
         for path in taken.remove_sources():
             context.warnings.append(f"{path} changed while it was logged and was not removed")
     if logged.version is not None:
@@ -336,6 +337,16 @@ def log_version(context: Context, request: LogRequest) -> Logged:
             error.message = f"{quote(logged.ref)} was logged, but what follows was not done: {error.message}"
             raise
     return logged
+
+
+def _remember_blobs(request: LogRequest, batch: Batch) -> None:
+    """Spare the first download that shares bytes the reading of what was just hashed."""
+    if batch.learned and request.cache is not None:
+        from regcli.store.statcache import blobs_section
+
+        section = blobs_section(request.cache, batch.content.root)
+        section.fresh = batch.learned
+        section.save_own()
 
 
 def _follow_up(context: Context, request: LogRequest, logged: Logged, version: Version, inputs: Sequence[Version]) -> None:

@@ -33,11 +33,11 @@ class Batch:
     Not safe for several threads at once. Attributes:
         content: the content that the blobs go to.
         added: blobs staged so far that the store did not have, and their bytes.
+        learned: rows of the stat cache for the large blobs that were published, which were hashed on their way in.
     """
 
     __slots__ = (
         "_finished",
-        "_hardlinks",
         "_known",
         "_large",
         "_lookups",
@@ -47,6 +47,7 @@ class Batch:
         "added",
         "added_bytes",
         "content",
+        "learned",
     )
 
     def __init__(self, content: Content, *, reserve: int = 0) -> None:
@@ -60,7 +61,7 @@ class Batch:
         self._open: list[int] = []
         self._known: set[bytes] | None = None
         self._lookups = 0
-        self._hardlinks = 0
+        self.learned = bytearray()
         self._refreshed: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -362,7 +363,6 @@ class Batch:
         except OSError:
             _unlink(temporary)
             return None
-        self._hardlinks += 1
         return temporary, -1
 
     def _adopt(self, digest: bytes, temporary: str, owned: int, size: int) -> bool:
@@ -440,9 +440,20 @@ class Batch:
                 self.content.index.add(writer.identity, writer.index)
         added = bool(self._finished)
         self._finished = []
+        large = list(self._large)
         self.discard()
+        self._learn(large)
         if added:
             self.content.index.merge()
+
+    def _learn(self, digests: list[bytes]) -> None:
+        """Note what `stat` says of published blobs, after their other names are gone, which changes it."""
+        for digest in digests:
+            try:
+                status = os.lstat(blobs.blob_path(self.content.root, digest.hex()))
+            except OSError:
+                continue
+            self.learned += make_key(status) + digest
 
     def _sync_large(self) -> None:
         if not self._large:

@@ -362,7 +362,7 @@ class _Run:
     def save(self) -> None:
         """Write the stat cache."""
         self.section.save(self.result.files)
-        self._setup.blobs_section.save(len(self._setup.blobs_section.known))
+        self._setup.blobs_section.save_own()
 
 
 def _parents(directory: str) -> list[str]:

@@ -141,6 +141,15 @@ class Section:
             self._write(self._path, chain([head], _pieces(known), [settled]))
         return len(settled) == len(self.fresh)
 
+    def save_own(self) -> None:
+        """Write what was learned of the store's own files: one row for each digest, however often links changed its ctime."""
+        if self.fresh:
+            rows = {value: key for key, value in self.known.items()}
+            rows.update((value, key) for key, value in Struct(f"{KEY.size}s{self._width}s").iter_unpack(self.fresh))
+            self._known = {}
+            self.fresh = bytearray().join([key + value for value, key in rows.items()])
+            self.save(len(rows))
+
     def forget(self) -> None:
         """Let go of what is in memory, after `save`."""
         self._known = {}
@@ -220,6 +229,11 @@ class StatCache:
         width = 2 * _DIGEST if algorithm == "MD5" else _DIGEST
         name = xxhash.xxh3_128_hexdigest(os.fsencode(os.path.abspath(path)))
         return Section(f"{self._directory}/{name}-{width}", width, own=own)
+
+
+def blobs_section(cache: StatCache, root: str) -> Section:
+    """Return the section about the large blobs of a root, which were hashed when they were logged or first linked to."""
+    return cache.section(f"{root}/blobs", own=True)
 
 
 def no_section(algorithm: str = "XXH128") -> Section:

@@ -13,7 +13,7 @@ from regcli.model import quote
 from regcli.store import blobs, files, packs
 from regcli.store.manifest import EXECUTABLE, FILE
 from regcli.store.proofs import new_hasher
-from regcli.store.statcache import make_key, no_section
+from regcli.store.statcache import blobs_section, make_key, no_section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Setup:
         self.wants_status = cache is not None
         # Loading it is only worth while where bytes are shared instead of copied; no more than a stat otherwise.
         shares = cache is not None and link_mode != "copy"
-        self.blobs_section = cache.section(f"{content.root}/blobs", own=True) if shares and cache is not None else no_section()
+        self.blobs_section = blobs_section(cache, content.root) if shares and cache is not None else no_section()
         self.report = report
         self._tag = f".tmp-{os.getpid()}-{files.random_hex(8)}"
         # Drawing the next number is one step, so threads never share a temporary name.

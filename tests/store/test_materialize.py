@@ -17,7 +17,7 @@ from regcli.store.compare import compare_directory, remove_files, scan_directory
 from regcli.store.content import Content
 from regcli.store.manifest import EXECUTABLE, REFERENCE
 from regcli.store.materialize import Materialized, materialize
-from regcli.store.statcache import StatCache
+from regcli.store.statcache import StatCache, blobs_section, make_key
 from tests.store.content_cases import Failing, all_files, digest_of, flip, litter, log, make_tree, pack_paths, store
 
 TYPE_CHECKING = False
@@ -239,6 +239,43 @@ def test_a_blob_is_not_hashed_for_every_link_to_it(
     flip(blobs.blob_path(content.root, entries[0][1]), 5)
     with pytest.raises(IntegrityError):
         materialize(content, entries, f"{target}-other", link_mode="hardlink", cache=cache)
+
+
+def test_what_was_hashed_while_it_was_logged_is_not_hashed_for_the_first_link(
+    content: Content, target: str, cache: StatCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with content.batch() as batch:
+        digest = batch.put_bytes(b"z" * LARGE)
+        batch.put_bytes(b"small")
+        batch.publish()
+    path = blobs.blob_path(content.root, digest)
+    assert bytes(batch.learned) == make_key(os.stat(path)) + bytes.fromhex(digest)
+    time.sleep(0.15)
+    section = blobs_section(cache, content.root)
+    section.fresh = batch.learned
+    section.save_own()
+    entries: list[Entry] = [("big", digest, LARGE, 0, None)]
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "hash_file", lambda *_: pytest.fail("hashed"))
+        materialize(content, entries, target, link_mode="hardlink", cache=cache)
+        assert os.path.samefile(f"{target}/big", path)
+    assert blobs_section(cache, content.root).known == {make_key(os.stat(path)): bytes.fromhex(digest)}
+    flip(path, 5)
+    with pytest.raises(IntegrityError):
+        materialize(content, entries, f"{target}-other", link_mode="hardlink", cache=cache)
+
+
+def test_a_blob_that_is_too_young_is_not_remembered(content: Content, cache: StatCache) -> None:
+    with content.batch() as batch:
+        digest = batch.put_bytes(b"z" * LARGE)
+        batch.publish()
+    now = time.time_ns()
+    os.utime(blobs.blob_path(content.root, digest), ns=(now, now + 3600_000_000_000))
+    status = os.stat(blobs.blob_path(content.root, digest))
+    section = blobs_section(cache, content.root)
+    section.fresh = bytearray(make_key(status) + bytes.fromhex(digest))
+    section.save_own()
+    assert blobs_section(cache, content.root).known == {}
 
 
 @pytest.mark.parametrize("number", [None, errno.EINVAL, errno.ENOTSOCK, errno.ENOSPC])
