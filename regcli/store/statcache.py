@@ -205,10 +205,11 @@ def is_settled(key: bytes, now: int, *, own: bool = False) -> bool:
 
     A file system on a block device that stores microseconds ticks at least every 10 ms; of others nothing is
     known, and FAT counts in steps of two seconds. With `own` the file is the store's: linking to it changes its ctime, and a
-    write that does not show in its mtime would have to put that back within the same 10 ms.
+    write that does not show in its mtime would have to put that back within the same 10 ms. Nobody but us writes to it, so that
+    stamps in nanoseconds are believed on every file system (Btrfs looks like one without a device).
     """
     device, _, _, mtime, ctime = KEY.unpack(key)
-    is_fine = os.major(device) != 0 and mtime % 1_000_000 != 0 and ctime % 1_000_000 != 0
+    is_fine = (own or os.major(device) != 0) and mtime % 1_000_000 != 0 and ctime % 1_000_000 != 0
     newest: int = mtime if own else max(mtime, ctime)
     return newest < now - (_FINE if is_fine else _COARSE)
 
