@@ -23,7 +23,7 @@ from regcli.store.manifest import (
     problem_in_paths,
     sort_entries,
 )
-from regcli.store.statcache import KEY, Section, Summary, make_key, no_section, pack_rows
+from regcli.store.statcache import Section, Summary, make_key, no_section, pack_rows
 from regcli.store.walk import Walk, refuse_special
 
 TYPE_CHECKING = False
@@ -339,38 +339,47 @@ class _Run:
         keys = [key for (key,) in _KEYS.iter_unpack(rows)]
         values = list(map(self._known.get, keys))
         start = prefix + place
-        if None not in values and not self._md5:
-            self.result.entries += [
-                (start + name, value.hex(), size, EXECUTABLE if mode & 0o111 else FILE, None)
-                for name, value, (size, mode) in zip(names, values, _SIZES.iter_unpack(rows), strict=True)
-                if value is not None
-            ]
-            self.report()
-            return
-        opened = walk.reopen(place) if descriptor is None else descriptor
-        try:
-            for name, key, (_, mode), value in sorted(zip(names, keys, _SIZES.iter_unpack(rows), values, strict=True)):
-                self._take(start + name, name, opened, f"{walk.top}/{place}{name}", key, mode, value)
-        finally:
-            if descriptor is None:
-                os.close(opened)
+        md5 = self._md5
+        self.result.entries += [
+            (
+                start + name,
+                value[:16].hex(),
+                size,
+                EXECUTABLE if mode & 0o111 else FILE,
+                {"md5": value[16:].hex()} if md5 else None,
+            )
+            for name, value, (size, mode) in zip(names, values, _SIZES.iter_unpack(rows), strict=True)
+            if value is not None
+        ]
+        if None in values:
+            opened = walk.reopen(place) if descriptor is None else descriptor
+            try:
+                for name, key in sorted(
+                    [(name, key) for name, key, value in zip(names, keys, values, strict=True) if value is None]
+                ):
+                    self._take(start + name, name, opened, f"{walk.top}/{place}{name}", key)
+            finally:
+                if descriptor is None:
+                    os.close(opened)
         self.report()
 
     def take(self, path: str, name: str, directory: int | None, where: str, status: os.stat_result) -> None:
         """Take one file: from the cache, else by reading it."""
         key = make_key(status)
-        self._take(path, name, directory, where, key, status.st_mode, self._known.get(key))
-
-    def _take(
-        self, path: str, name: str, directory: int | None, where: str, key: bytes, mode: int, value: bytes | None
-    ) -> None:
+        value = self._known.get(key)
         if value is None:
-            value, status = self._read(name, directory, where, key)
-            mode, size = status.st_mode, status.st_size
+            self._take(path, name, directory, where, key)
         else:
-            size = KEY.unpack(key)[2]
+            self._add(path, value, status)
+
+    def _take(self, path: str, name: str, directory: int | None, where: str, key: bytes) -> None:
+        value, status = self._read(name, directory, where, key)
+        self._add(path, value, status)
+
+    def _add(self, path: str, value: bytes, status: os.stat_result) -> None:
+        flags = EXECUTABLE if status.st_mode & 0o111 else FILE
         extra = {"md5": value[16:].hex()} if self._md5 else None
-        self.result.entries.append((path, value[:16].hex(), size, EXECUTABLE if mode & 0o111 else FILE, extra))
+        self.result.entries.append((path, value[:16].hex(), status.st_size, flags, extra))
 
     def _read(self, name: str, directory: int | None, where: str, key: bytes) -> tuple[bytes, os.stat_result]:
         try:

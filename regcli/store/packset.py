@@ -255,7 +255,18 @@ class PackSet:
 
     def all_digests(self) -> set[bytes]:
         """Return every digest that some pack has."""
-        return {digest for digest, _, _, _ in self.rows()}
+        if not self._loaded:
+            self.refresh()
+        found: set[bytes] = set()
+        for part in tuple(self._parts):
+            try:
+                if None in part.packs:
+                    return {digest for digest, _, _, _ in self.rows()}
+                found.update(part.index.digests())
+            except (IntegrityError, OSError):
+                self._drop(part)
+                return self.all_digests()
+        return found
 
     def rows(self) -> list[tuple[bytes, bytes, int, int]]:
         """Return (digest, pack id, length, offset) of every row."""
