@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _RETRIES = 3
 # Up to here an fsync per file is cheaper than waiting for everybody's data on the file system.
 _SYNC_EACH = 16
-# From so many look-ups on one set of all digests is cheaper; up to so many rows it is small enough.
+# One set of all digests is cheaper from so many look-ups on, and from one look-up for so many rows on; up to so many rows it is
+# small enough.
 _LOOKUPS = 64
+_ROWS_A_LOOKUP = 32
 _MAX_SET = 2_000_000
 
 
@@ -152,7 +154,7 @@ class Batch:
         known = self._known
         if known is None:
             self._lookups += 1
-            if self._lookups == _LOOKUPS and self.content.index.count <= _MAX_SET:
+            if self._lookups >= _LOOKUPS and self.content.index.count <= min(_MAX_SET, self._lookups * _ROWS_A_LOOKUP):
                 self._known = self.content.index.all_digests()
         elif digest not in known and len(data) < packs.SMALL:
             return False
