@@ -128,12 +128,14 @@ def journal_size(base: Path) -> int:
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_no_acknowledged_change_is_lost_to_a_power_cut(tmp_path: Path, kind: str, not_done: Callable[[str], None]) -> None:
+def test_no_acknowledged_change_is_lost_to_a_power_cut(
+    tmp_path: Path, kind: str, not_done: Callable[[str], None], record_property: Callable[[str, object], None]
+) -> None:
     reason = missing(kind, tmp_path)
     if reason is not None:
         not_done(f"no power cuts on {kind}: {reason}")
         return
-    acknowledged = 0
+    acknowledged = answered = 0
     for first in range(0, CUTS, CUTS_A_DISK):
         base = tmp_path / f"from-{first}"
         base.mkdir()
@@ -145,7 +147,8 @@ def test_no_acknowledged_change_is_lost_to_a_power_cut(tmp_path: Path, kind: str
         assert answered > cuts, f"hardly anything was acknowledged before cut {first + cuts}"
         acknowledged += answered
         disk.image.unlink()
-    print(f"{kind}: {CUTS} power cuts, {acknowledged} acknowledged changes")
+    record_property("power cuts", CUTS)
+    record_property("acknowledged changes", acknowledged)
 
 
 @pytest.mark.parametrize("broken", ["no_directory_sync", "no_directory_sync,no_file_sync"])
