@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regcli.api.run_artifacts import RunArtifacts
     from regcli.api.run_view import PublicRun
     from regcli.domain.context import Context
-    from regcli.domain.log import Logged, LogRequest
+    from regcli.domain.log_request import Logged, LogRequest
 
 
 class Lifecycle(ArtifactBase):
@@ -102,7 +102,7 @@ class Lifecycle(ArtifactBase):
 
     def _request(self, aliases: Any = None, tags: Any = None) -> LogRequest:
         """Return the request to log this draft."""
-        from regcli.domain.log import LogRequest
+        from regcli.domain.log_request import LogRequest
 
         request = LogRequest(self._name, TypeName.parse(self._type))
         self._draft.fill(request)

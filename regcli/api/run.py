@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
-    from regcli.domain.log import LogRequest
+    from regcli.domain.log_request import LogRequest
     from regcli.domain.types import Chain, Snapshot
 
 

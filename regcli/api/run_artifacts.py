@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from regcli.api.pages import Pages
     from regcli.domain.context import Context
-    from regcli.domain.log import LogRequest
+    from regcli.domain.log_request import LogRequest
     from regcli.domain.types import Chain
 
     StrPath = str | os.PathLike[str]

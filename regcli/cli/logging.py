@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from regcli.cli.context import Session
     from regcli.cli.settings import Settings
     from regcli.domain.context import Context
-    from regcli.domain.log import Logged, LogRequest
+    from regcli.domain.log_request import Logged, LogRequest
 
 
 class LogOptions:
@@ -227,7 +227,7 @@ def _cache(context: Context, settings: Settings) -> Any:
 
 
 def _request(options: LogOptions) -> LogRequest:
-    from regcli.domain.log import LogRequest
+    from regcli.domain.log_request import LogRequest
 
     request = LogRequest(options.name, TypeName.parse(options.type) if options.type is not None else None)
     for path in options.paths:

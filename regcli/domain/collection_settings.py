@@ -86,7 +86,8 @@ def create_collection(
     """
     from regcli.domain.linking import creation
     from regcli.domain.log import creation as source_creation
-    from regcli.domain.log import merge_tags, shown_project
+    from regcli.domain.log import shown_project
+    from regcli.domain.log_request import merge_tags
 
     ref = parse_collection(bare_name(text), context.project)
     context.make_root()

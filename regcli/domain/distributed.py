@@ -6,7 +6,8 @@ its content, so nothing of it is lost when its process ends. Source: the W&B SDK
 
 from __future__ import annotations
 
-from regcli.domain.log import Logged, LogRequest, log_version, merge_tags
+from regcli.domain.log import log_version
+from regcli.domain.log_request import Logged, LogRequest, merge_tags
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError
 from regcli.model import ArtifactName, quote
 from regcli.store.chain import Chain
@@ -90,7 +91,7 @@ def add_part(context: Context, request: LogRequest, distributed_id: str) -> int:
         TypeMismatchError: another part has another type. ConflictError: another part has another digest algorithm, or
         other content under one path; nothing was added.
     """
-    from regcli.domain.log import collect
+    from regcli.domain.log_request import collect
 
     context.make_root()
     name = ArtifactName.parse(request.name)

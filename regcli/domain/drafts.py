@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
-    from regcli.domain.log import LogRequest
+    from regcli.domain.log_request import LogRequest
     from regcli.store.batch import Batch
     from regcli.store.ingest import Ingested
     from regcli.store.manifest import Entry

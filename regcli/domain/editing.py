@@ -5,7 +5,7 @@ from __future__ import annotations
 from regcli.domain import roles
 from regcli.domain.collections import find_collection, is_live, require_right
 from regcli.domain.documents import links_of
-from regcli.domain.log import merge_tags
+from regcli.domain.log_request import merge_tags
 from regcli.domain.metadata import check_metadata
 from regcli.domain.resolving import Version, resolve, source_of
 from regcli.errors import NotFoundError, ProtectedError, RefusedError, UsageError

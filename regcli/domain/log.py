@@ -4,140 +4,31 @@ from __future__ import annotations
 
 from regcli.domain import runs
 from regcli.domain.aliasing import alias_operations, moved_from
-from regcli.domain.apart import require_outside
 from regcli.domain.collections import SOURCE, Collection, is_live, list_collections, locate, require_free
+from regcli.domain.log_request import Logged, collect, ignored, merge_tags, record_of
 from regcli.domain.resolving import Version, resolve, source_of
-from regcli.errors import (
-    ConflictError,
-    IntegrityError,
-    NotFoundError,
-    RegcliError,
-    SourceChangedError,
-    TypeMismatchError,
-    UsageError,
-)
-from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, quote
+from regcli.errors import ConflictError, NotFoundError, RegcliError, TypeMismatchError, UsageError
+from regcli.model import ArtifactName, CollectionRef, parse_collection, quote
 from regcli.store import backrefs
 from regcli.store.files import random_hex
 from regcli.store.layout import project_path
-from regcli.store.manifest import REFERENCE, InvalidPathError, encode_manifest, manifest_digest, problem_in_paths, sort_entries
+from regcli.store.manifest import REFERENCE, encode_manifest, manifest_digest
 from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from regcli.domain.context import Change, Context
-    from regcli.model import Alias, Tag, TypeName
+    from regcli.domain.log_request import LogRequest
+    from regcli.model import TypeName
     from regcli.store.batch import Batch
     from regcli.store.chain import Snapshot
-    from regcli.store.ingest import Ingested, Source
+    from regcli.store.ingest import Ingested
     from regcli.store.manifest import Entry
-    from regcli.store.statcache import StatCache
 
     Operation = dict[str, Any]
-
-INHERIT = "inherit"
-XXH128 = "XXH128"
-
-
-class LogRequest:
-    """What is to be logged, and what is recorded with it.
-
-    Attributes:
-        name: reference of the source collection, `NAME` or `ENTITY/PROJECT/NAME`.
-        type: the artifact type; may be None where the collection exists.
-        sources: files and directories. entries: further manifest entries (references), already checked.
-        base, remove: start from this version's files, without these paths.
-        ttl: seconds, None for never, or `inherit`.
-        links: registry collections to publish into afterwards.
-        contents: digest -> bytes of small files that `entries` name and that only memory has.
-        expected: path -> digest that a file among `sources` had when it was added.
-        digest: of `entries` together, where that is known and their paths were checked; else empty.
-        history_step: the step of the run's metrics that the version was logged at. parent: id of the version it began from.
-    """
-
-    __slots__ = (
-        "algorithm", "aliases", "base", "cache", "contents", "description", "digest", "dry_run", "entries", "expected",
-        "follow", "history_step", "inputs", "link_mode", "links", "metadata", "metrics", "name", "new_version", "parent",
-        "progress", "rehash", "remove", "run", "sources", "tags", "ttl", "type",
-    )  # fmt: skip
-
-    def __init__(self, name: str, type: TypeName | None = None) -> None:  # noqa: A002 - the field's own word
-        """Start a request with nothing in it."""
-        self.name = name
-        self.type = type
-        self.sources: list[Source | tuple[str, str]] = []
-        self.entries: Sequence[Entry] = ()
-        self.aliases: Sequence[Alias] = ()
-        self.tags: Sequence[Tag] = ()
-        self.description: str | None = None
-        self.metadata: dict[str, Any] | None = None
-        self.metrics: dict[str, float | int] = {}
-        self.base: str | None = None
-        self.remove: Sequence[str] = ()
-        self.inputs: Sequence[str] = ()
-        self.run: str | None = None
-        self.ttl: int | str | None = INHERIT
-        self.links: Sequence[str] = ()
-        self.link_mode = "copy"
-        self.new_version = False
-        self.dry_run = False
-        self.rehash = False
-        self.follow = False
-        self.algorithm = XXH128
-        self.cache: StatCache | None = None
-        self.progress: Callable[[int, int], None] | None = None
-        self.contents: dict[bytes, bytes] = {}
-        self.expected: dict[str, str] = {}
-        self.digest = ""
-        self.history_step: int | None = None
-        self.parent: str | None = None
-
-    def add_path(self, path: str, *, at: str | None = None, exclude: Sequence[str] = ()) -> None:
-        """Log a file or directory too.
-
-        Args:
-            path: where it is.
-            at: the directory inside the artifact; None for its root.
-            exclude: gitignore patterns of what to leave out.
-        """
-        from regcli.store.ingest import Source
-
-        self.sources.append(Source(path, at or "", exclude))
-
-
-class Logged:
-    """The outcome of a log.
-
-    Attributes:
-        version: the version, new or already there; None after a dry run that would make one.
-        created: whether a new version was made (would be made, for a dry run).
-        seq: the commit that the answer rests on.
-        digest, size, file_count: of the content.
-        ignored: what the call gave that a version already there does not take (`metadata`, `description`, …).
-        moved: aliases that came from other versions. linked: references made by `links`.
-        skipped_links: links to directories, which were not followed.
-    """
-
-    __slots__ = (
-        "created", "digest", "file_count", "ignored", "linked", "moved", "ref", "seq", "size", "skipped_links", "version",
-    )  # fmt: skip
-
-    def __init__(self, ref: str, digest: str, size: int, file_count: int) -> None:
-        """Start with what is known of the content."""
-        self.ref = ref
-        self.digest = digest
-        self.size = size
-        self.file_count = file_count
-        self.version: Version | None = None
-        self.created = False
-        self.seq = 0
-        self.ignored: list[str] = []
-        self.moved: list[tuple[str, str]] = []
-        self.linked: list[str] = []
-        self.skipped_links: list[str] = []
 
 
 def _source_ref(context: Context, text: str) -> CollectionRef:
@@ -183,112 +74,6 @@ def shown_project(context: Context, ref: CollectionRef) -> tuple[str, str]:
     for sibling in list_collections(context, owner, None):
         return sibling.state["entity"], sibling.state["project"]
     return str(ref.entity), str(ref.project)
-
-
-def _merge(base: Sequence[Entry], remove: Sequence[str], added: Sequence[Entry]) -> list[Entry]:
-    """Return the entries of a draft: the base's without what is removed, then what was added over it."""
-    merged = {entry[0]: entry for entry in base}
-    for item in remove:
-        path = item.strip("/")
-        gone = [name for name in merged if name == path or name.startswith(f"{path}/")]
-        if not gone:
-            raise NotFoundError(f"the base version has no file or directory {quote(item)}")
-        for name in gone:
-            del merged[name]
-    merged.update({entry[0]: entry for entry in added})
-    return sorted(merged.values(), key=lambda entry: entry[0].encode())
-
-
-def collect(
-    context: Context, batch: Batch | None, request: LogRequest, *, unless: str | None = None
-) -> tuple[list[Entry], Ingested]:
-    """Store the files (or only hash them, without a batch); returns the version's entries, sorted by path.
-
-    `unless` is the digest of a version: where it is sure that it would come out again, there are no entries, and the
-    second answer says so (`is_as_before`).
-    """
-    from regcli.store.ingest import ingest
-
-    for source in request.sources:
-        if not isinstance(source, tuple):
-            require_outside(context.root_path, source.path)
-    taken = ingest(
-        batch,
-        request.sources,
-        cache=request.cache,
-        link_mode=request.link_mode,
-        algorithm=request.algorithm,
-        follow_directory_links=request.follow,
-        rehash=request.rehash,
-        progress=request.progress,
-        store_root=context.root_path,
-        unless=unless if is_plain(request) else None,
-    )
-    entries = taken.entries
-    if is_plain(request):
-        return entries, taken
-    taken.digest = ""
-    _take_given(context, batch, request)
-    is_all = not entries and request.base is None and not request.remove
-    if is_all and request.digest:
-        taken.digest = request.digest
-        return sort_entries(request.entries), taken
-    if is_all and len({entry[0] for entry in request.entries}) == len(request.entries):
-        return _checked(sort_entries(request.entries)), taken
-    added = {entry[0]: entry for entry in entries}
-    _check_expected(request, added)
-    for entry in request.entries:
-        if entry[0] in added and added[entry[0]][1] != entry[1]:
-            raise UsageError(
-                f"two sources give the path {quote(entry[0])} different content",
-                hint="name the reference, as in --ref NAME=URI",
-            )
-        added[entry[0]] = entry
-    base: list[Entry] = []
-    if request.base is not None:
-        from regcli.domain.manifests import read_manifest
-
-        base = read_manifest(context, resolve(context, request.base, action="download").record)
-    return _checked(_merge(base, request.remove, list(added.values()))), taken
-
-
-def is_plain(request: LogRequest) -> bool:
-    """Tell whether the version is what the sources give, no more and no less."""
-    return request.base is None and not request.entries and not request.expected
-
-
-def _checked(entries: list[Entry]) -> list[Entry]:
-    """Return sorted entries if their paths together make an artifact."""
-    paths = [entry[0] for entry in entries]
-    problem = problem_in_paths(paths) if paths else None
-    if problem is not None:
-        raise InvalidPathError(problem, hint="rename one of them, or log one alone and then the other with --base and --at")
-    return entries
-
-
-def _check_expected(request: LogRequest, found: dict[str, Entry]) -> None:
-    for path, digest in request.expected.items():
-        if found[path][1] != digest:
-            raise SourceChangedError(
-                f"the file of {quote(path)} changed since it was added",
-                hint="add it again, or let it be copied when it is added",
-            )
-
-
-def _take_given(context: Context, batch: Batch | None, request: LogRequest) -> None:
-    """Stage what only memory has; what else the given entries name must be in the store."""
-    if batch is None:
-        return
-    for digest, data in request.contents.items():
-        if batch.put_bytes(data) != digest.hex():
-            raise IntegrityError("a content that was kept in memory is not what its digest says")
-    wanted = {bytes.fromhex(entry[1]) for entry in request.entries if not entry[3] & REFERENCE}
-    wanted.difference_update(request.contents)
-    missing = wanted - context.root.content.have_binary(wanted)
-    if missing:
-        gone = {digest.hex() for digest in missing}
-        path = next(entry[0] for entry in request.entries if entry[1] in gone)
-        raise NotFoundError(f"the content of {quote(path)} is no longer in the store", hint="add the file again, then log it")
 
 
 def log_version(context: Context, request: LogRequest) -> Logged:
@@ -452,7 +237,7 @@ def _commit(
         if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
             index = current[0]
             logged.created = False
-            logged.ignored = _ignored(request, current[1], inputs)
+            logged.ignored = ignored(request, current[1], inputs)
             done = _unchanged_operations(context, request, now, snapshot, *current)
             return done
         publish()
@@ -465,7 +250,7 @@ def _commit(
             done.append(creation(ref, shown, type_name))
         for item in inputs:
             backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)
-        record = _record(context, request, logged, artifact_id, published, inputs, run_name)
+        record = record_of(context, request, logged, artifact_id, published, inputs, run_name)
         if references := sum(entry[3] == REFERENCE for entry in entries):
             record["references"] = references
         done.append({"op": "version", "version": index, "record": record})
@@ -497,7 +282,7 @@ def _commit_unchanged(
         if current is None or current[1]["digest"] != logged.digest:
             raise _OvertakenError
         index = current[0]
-        logged.ignored = _ignored(request, current[1], inputs)
+        logged.ignored = ignored(request, current[1], inputs)
         done = _unchanged_operations(context, request, now, snapshot, *current)
         return done
 
@@ -535,24 +320,6 @@ def creation(ref: CollectionRef, shown: tuple[str, str], type_name: str) -> Oper
     }
 
 
-def _ignored(request: LogRequest, record: dict[str, Any], inputs: Sequence[Version]) -> list[str]:
-    """Name what was given but differs from the version that is there already, and is therefore ignored."""
-    ignored = []
-    if request.description is not None and request.description != record["description"]:
-        ignored.append("description")
-    if request.metadata is not None and request.metadata != record["metadata"]:
-        ignored.append("metadata")
-    if request.metrics and request.metrics != record["metrics"]:
-        ignored.append("metrics")
-    if request.ttl not in (INHERIT, record["ttl"]):
-        ignored.append("TTL")
-    known = {item["id"] for item in record["inputs"]}
-    # With a run they are not lost: it is recorded that the run used them.
-    if request.run is None and any(item.record["id"] not in known for item in inputs):
-        ignored.append("inputs")
-    return ignored
-
-
 def _unchanged_operations(
     context: Context, request: LogRequest, collection: Collection, snapshot: Snapshot, index: int, record: dict[str, Any]
 ) -> list[Operation]:
@@ -561,43 +328,3 @@ def _unchanged_operations(
     if tags != record["tags"]:
         ops.append({"op": "tags", "version": index, "before": record["tags"], "after": tags})
     return ops
-
-
-def merge_tags(existing: Sequence[str], added: Sequence[str]) -> list[str]:
-    """Return the tags with those added that are not there yet, without regard to case; order is kept."""
-    merged = {fold(tag): str(tag) for tag in existing}
-    for tag in added:
-        merged.setdefault(fold(tag), str(tag))
-    return list(merged.values())
-
-
-def _record(
-    context: Context,
-    request: LogRequest,
-    logged: Logged,
-    artifact_id: str,
-    published: dict[str, str],
-    inputs: Sequence[Version],
-    run_name: str | None,
-) -> dict[str, Any]:
-    now = context.now()
-    further = {"history_step": request.history_step, "parent": request.parent}
-    return {
-        **{key: value for key, value in further.items() if value is not None},
-        "id": artifact_id,
-        "digest": logged.digest,
-        "algorithm": request.algorithm,
-        **published,
-        "size": logged.size,
-        "file_count": logged.file_count,
-        "description": request.description or "",
-        "metadata": request.metadata or {},
-        "metrics": request.metrics,
-        "tags": merge_tags((), request.tags),
-        "ttl": request.ttl,
-        "inputs": [runs.edge(item) for item in inputs],
-        "run": run_name,
-        "created_at": now,
-        "created_by": context.user,
-        "updated_at": now,
-    }

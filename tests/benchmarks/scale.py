@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regcli.domain.context import Context
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.model import TypeName
 from regcli.store import jsontext
 from regcli.store.ingest import Source

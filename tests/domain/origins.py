@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from regcli.domain.context import Context
 from regcli.domain.download import Downloaded, DownloadOptions, download
-from regcli.domain.log import Logged, LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import Logged, LogRequest
 from regcli.domain.references import collect_references
 from regcli.model import TypeName
 from regcli.store.ingest import Source

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from regcli.domain.download import DownloadOptions, checkout, download
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.domain.verification import verify_root
 from regcli.errors import RefusedError, UsageError
 from regcli.model import TypeName

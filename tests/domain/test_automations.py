@@ -24,7 +24,8 @@ from regcli.domain.deletion import delete_version
 from regcli.domain.delivery import MAX_TRIES, deliver, due_at, log_of, notice_documents, try_out
 from regcli.domain.editing import add_tags, remove_tags
 from regcli.domain.linking import link_version, unlink
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.domain.members import set_member
 from regcli.domain.outbox import pending
 from regcli.domain.registries import create_registry, find_registry, protect

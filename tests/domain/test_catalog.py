@@ -17,7 +17,8 @@ from regcli.domain.context import Context
 from regcli.domain.editing import add_tags, edit
 from regcli.domain.linking import link_version, unlink
 from regcli.domain.listing import collection_rows, find_place, overview
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.domain.registries import create_registry
 from regcli.domain.search import Query, search
 from regcli.errors import RoleError, UsageError

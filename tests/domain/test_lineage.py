@@ -12,7 +12,8 @@ from regcli.domain.context import Context
 from regcli.domain.documents import version_document
 from regcli.domain.lineage import Graph, lineage, use
 from regcli.domain.linking import link_version, unlink
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.domain.registries import create_registry
 from regcli.domain.resolving import resolve
 from regcli.domain.runs import ensure_run, record_output, record_use

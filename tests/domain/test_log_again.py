@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.model import Alias, Tag, TypeName
 from regcli.store import manifest
 from regcli.store.statcache import StatCache
@@ -16,7 +17,7 @@ from tests.domain.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from regcli.domain.log import Logged
+    from regcli.domain.log_request import Logged
 
 
 class Tree:

@@ -19,7 +19,8 @@ from regcli.domain.collection_settings import create_collection
 from regcli.domain.context import Context
 from regcli.domain.delivery import deliver, log_of
 from regcli.domain.linking import link_version
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.domain.members import set_member
 from regcli.domain.outbox import pending
 from regcli.domain.registries import create_registry

@@ -25,7 +25,8 @@ from regcli.domain.expiry import Policy
 from regcli.domain.history import history
 from regcli.domain.linking import unlink
 from regcli.domain.listing import overview
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.domain.members import set_member
 from regcli.domain.registries import create_registry, find_registry
 from regcli.domain.registry_settings import edit_registry

@@ -18,7 +18,8 @@ import regcli.domain
 import regcli.store
 from regcli.domain.context import Context
 from regcli.domain.linking import link_version
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.errors import RegcliError
 from regcli.model import Alias, RegistryName, Tag, TypeName
 from regcli.store.ingest import Source
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from regcli.domain.linking import Linked
-    from regcli.domain.log import Logged
+    from regcli.domain.log_request import Logged
 
 DAY = 86400
 

@@ -29,7 +29,8 @@ CONTENT = b"content"
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with `local/default/zoo:v0`, made once."""
     from regcli.domain.context import Context
-    from regcli.domain.log import LogRequest, log_version
+    from regcli.domain.log import log_version
+    from regcli.domain.log_request import LogRequest
     from regcli.model import TypeName
     from regcli.store.ingest import Source
 

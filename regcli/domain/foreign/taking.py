@@ -10,7 +10,8 @@ from __future__ import annotations
 from regcli.domain.aliasing import add_aliases
 from regcli.domain.collections import locate
 from regcli.domain.linking import link_version
-from regcli.domain.log import LogRequest, log_version
+from regcli.domain.log import log_version
+from regcli.domain.log_request import LogRequest
 from regcli.domain.metadata import check_metadata
 from regcli.errors import InvalidNameError, UsageError, reason_of
 from regcli.model import Alias, ArtifactName, Tag, TypeName, parse_collection, quote
