@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
-    from regcli.store.manifest import Entry
+    from regcli.store.manifest import Decoder, Entry
 
 
-def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
-    """Return the entries of a version, sorted by path.
+def read_manifest(context: Context, record: dict[str, Any], decoder: Decoder | None = None) -> list[Entry]:
+    """Return the entries of a version, sorted by path; a `decoder` is for those who read many versions that are much alike.
 
     Raises:
         IntegrityError: the manifest is missing, damaged, or not the one that the commit names.
@@ -31,5 +31,5 @@ def read_manifest(context: Context, record: dict[str, Any]) -> list[Entry]:
         raise IntegrityError(
             f"manifest {address} is not the one that the history names: its SHA-256 differs", hint="run `regcli verify`"
         )
-    _, entries = decode_manifest(data, f"manifest {address}")
-    return entries
+    where = f"manifest {address}"
+    return decode_manifest(data, where)[1] if decoder is None else decoder.decode(data, where)

@@ -12,7 +12,7 @@ from regcli.store import backrefs, files, jsontext
 from regcli.store.chain import GENESIS, Chain
 from regcli.store.content import Content
 from regcli.store.layout import collection_paths, is_part_of_root, project_paths, run_paths
-from regcli.store.manifest import REFERENCE
+from regcli.store.manifest import REFERENCE, Decoder
 from regcli.store.parallel import begin
 from regcli.store.trust import sha256_hex
 
@@ -174,6 +174,7 @@ def _read_manifests(
     """Return what the versions need: digest -> (reference, file, size that the manifest says); reports unreadable manifests."""
     wanted: dict[str, tuple[str, str, int | None]] = {}
     read = set()
+    decoder = Decoder()
     for ref, record in versions.items():
         report.versions += 1
         address = record["manifest"]
@@ -182,7 +183,7 @@ def _read_manifests(
         read.add(address)
         wanted.setdefault(address, (ref, "manifest", None))
         try:
-            entries = read_manifest(context, record)
+            entries = read_manifest(context, record, decoder)
         except RegcliError as error:
             kind = "missing" if isinstance(error, NotFoundError) else "corrupt"
             words = f"the list of files of {ref} cannot be read: {error.message}"

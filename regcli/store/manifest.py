@@ -30,6 +30,8 @@ REFERENCE = 2
 MAX_MANIFEST = 1 << 30
 _BLOCK = 4 << 20
 _LINES = 1 << 15
+# Lines and entries of a larger manifest are not kept for the next one: they take five times the memory of the text.
+_REMEMBERED = 32 << 20
 _ALGORITHMS = ("XXH128", "MD5")
 _HEADER = b"wandb-artifact-manifest-v1\n"
 _path_of = itemgetter(0)
@@ -89,11 +91,15 @@ def _digest_lines(entries: Sequence[Entry]) -> list[str]:
 def encode_manifest(entries: Iterable[Entry], algorithm: str = "XXH128") -> bytes:
     """Return the manifest as a blob: the same entries give the same bytes."""
     ordered = sort_entries(entries)
-    encoded = bytearray(f'{{"format":1,"algorithm":"{algorithm}","entries":{len(ordered)}}}\n'.encode())
+    encoded = bytearray(f"{_header(algorithm, len(ordered))}\n".encode())
     # A million lines as strings would be three times the manifest.
     for start in range(0, len(ordered), _LINES):
         encoded += "".join(_lines(ordered[start : start + _LINES])).encode("ascii")
     return bytes(encoded)
+
+
+def _header(algorithm: str, entries: int) -> str:
+    return f'{{"format":1,"algorithm":"{algorithm}","entries":{entries}}}'
 
 
 def _lines(entries: Sequence[Entry]) -> list[str]:
@@ -131,20 +137,86 @@ def decode_manifest(data: bytes, where: str) -> tuple[str, list[Entry]]:
     # A few MiB at a time: the lists that JSON gives are larger than the entries made of them.
     while start < len(body) and problem is None:
         end = body.find(b"\n", min(start + _BLOCK, len(body) - 1)) + 1
-        block = body[start:end]
-        rows: list[Any] = jsontext.loads(b"[" + block[:-1].replace(b"\n", b",") + b"]", where, plain=True)
-        # One array per line: this also finds what only looks right because line ends became commas.
-        problem = _problem_in_rows(rows) if len(rows) == block.count(b"\n") else "an entry is not on a line of its own"
-        if problem is None:
-            entries += [(row[0], row[1], row[2], row[3], row[4] if len(row) == 5 else None) for row in rows]
+        problem = _decode_lines(body[start : end - 1].split(b"\n"), where, entries)
         start = end
     if problem is None and header.get("entries") != len(entries):
         problem = "it does not have the number of entries that it says"
     if problem is None and entries:
-        problem = _problem_in_entries(entries, algorithm)
+        problem = _problem_in_entries(entries, algorithm) or _problem_in_order(entries)
     if problem is not None:
         raise IntegrityError(f"{where} is corrupt: {problem}")
     return algorithm, entries
+
+
+def _decode_lines(lines: list[bytes], where: str, entries: list[Entry]) -> str | None:
+    """Add the entries of some lines; returns what is wrong with them."""
+    rows: list[Any] = jsontext.loads(b"[" + b",".join(lines) + b"]", where, plain=True)
+    # One array per line: this also finds what only looks right because line ends became commas.
+    problem = _problem_in_rows(rows) if len(rows) == len(lines) else "an entry is not on a line of its own"
+    if problem is None:
+        entries += [(row[0], row[1], row[2], row[3], row[4] if len(row) == 5 else None) for row in rows]
+    return problem
+
+
+class Decoder:
+    """Decodes one manifest after the other; what the last one had too, line for line, is not decoded and checked again."""
+
+    __slots__ = ("_algorithm", "_known")
+
+    def __init__(self) -> None:
+        self._algorithm = ""
+        self._known: dict[bytes, Entry] = {}
+
+    def decode(self, data: bytes, where: str) -> list[Entry]:
+        """Return the entries, with all that `decode_manifest` promises and raises."""
+        entries = self._decode(data, where)
+        if entries is None:
+            self._algorithm, entries = decode_manifest(data, where)
+            self._keep(data, entries)
+        return entries
+
+    def _keep(self, data: bytes, entries: list[Entry]) -> None:
+        """Keep the lines that are written as we write them: each of those stands for its entry alone."""
+        self._known = {}
+        if len(data) <= _REMEMBERED:
+            lines = data.split(b"\n")[1:-1]
+            for start in range(0, len(lines), _LINES):
+                some = entries[start : start + _LINES]
+                texts = "".join(_lines(some)).encode().split(b"\n")
+                self._known.update(
+                    (line, entry)
+                    for line, text, entry in zip(lines[start : start + _LINES], texts, some, strict=False)
+                    if line == text
+                )
+
+    def _decode(self, data: bytes, where: str) -> list[Entry] | None:
+        """Return the entries; None where decoding it alone is what has to be done."""
+        header, _, body = data.partition(b"\n")
+        lines = body.split(b"\n")
+        known = self._known
+        if not known or lines.pop() or header != _header(self._algorithm, len(lines)).encode():
+            return None
+        new = [line for line in lines if line not in known]
+        if 2 * len(new) > len(lines) or b"" in new:
+            return None
+        if new:
+            added: list[Entry] = []
+            try:
+                problem = _decode_lines(new, where, added) or _problem_in_entries(added, self._algorithm)
+            except IntegrityError:
+                # What is wrong is said about the whole manifest.
+                return None
+            if problem:
+                return None
+            texts = "".join(_lines(added)).encode().split(b"\n")
+            if texts[:-1] != new:
+                return None
+            known.update(zip(new, added, strict=True))
+        entries = [known[line] for line in lines]
+        if _problem_in_order(entries):
+            return None
+        self._known = dict(zip(lines, entries, strict=True))
+        return entries
 
 
 def _problem_in_rows(rows: list[Any]) -> str | None:
@@ -174,6 +246,10 @@ def _problem_in_entries(entries: list[Entry], algorithm: str) -> str | None:
             wrong := _problem_in_extra(digest, flags, extra, algorithm)
         ):
             return f"{wrong} ({quote(path[:80])})"
+    return None
+
+
+def _problem_in_order(entries: list[Entry]) -> str | None:
     paths = [entry[0] for entry in entries]
     if sorted(paths) != paths or has_twins(paths):
         return "the paths are not sorted or not unique"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import PureWindowsPath
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from regcli.errors import IntegrityError
 from regcli.store.manifest import (
     EXECUTABLE,
     REFERENCE,
+    Decoder,
     InvalidPathError,
     decode_manifest,
     encode_manifest,
@@ -19,8 +21,9 @@ from regcli.store.manifest import (
 )
 from tests.store.content_cases import digest_of
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from regcli.store.manifest import Entry
 
 
@@ -266,3 +269,52 @@ def test_damaged_manifests_never_raise_anything_else(noise: bytes, at: int) -> N
         decode_manifest(damaged, "m")
     except IntegrityError:
         pass
+
+
+digests = st.sampled_from([digest_of(text) for text in (b"a", b"b", b"c")])
+listings = st.dictionaries(names, digests, max_size=8)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(listings, st.booleans(), st.sampled_from(["XXH128", "MD5"])), min_size=2, max_size=6))
+def test_manifests_decoded_one_after_the_other_are_what_each_is_alone(versions: list[tuple[dict[str, str], bool, str]]) -> None:
+    decoder = Decoder()
+    base: dict[str, str] = {}
+    for changes, is_odd, algorithm in versions:
+        base = {**base, **changes}
+        md5 = {"md5": hashlib.md5(b"", usedforsecurity=False).hexdigest()} if algorithm == "MD5" else None
+        data = encode_manifest([(path, digest, 1, 0, md5) for path, digest in base.items()], algorithm)
+        if is_odd:
+            # Somebody else may put spaces between things.
+            data = data.replace(b",1,0", b", 1,0")
+        assert decoder.decode(data, "x") == decode_manifest(data, "x")[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+        lambda lines: [lines[0], *lines],
+        lambda lines: [*lines[:-1], lines[-1][:-3]],
+        lambda lines: [*lines[:-1], lines[-1].replace(b'"z', b'"../z')],
+        lambda lines: [*lines[:-1], lines[-1].replace(b'"z', b'"a/z')],
+        lambda lines: [*lines[:-1], lines[-1].replace(b'"z', b'"a"]')],
+        lambda lines: [*lines[:-1], lines[-1] + b"," + lines[-1]],
+        lambda lines: [*lines[:-1], b""],
+        lambda lines: lines[:-1],
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_found_after_a_good_one_too(change: Callable[[list[bytes]], list[bytes]]) -> None:
+    entries = [entry(name, name) for name in "abcdefz"]
+    good = encode_manifest(entries)
+    decoder = Decoder()
+    assert decoder.decode(good, "x") == entries
+    assert decoder.decode(good, "x") == entries
+    header, *lines = good.split(b"\n")[:-1]
+    bad = b"\n".join([header, *change(lines), b""])
+    with pytest.raises(IntegrityError) as alone:
+        decode_manifest(bad, "x")
+    with pytest.raises(IntegrityError) as after:
+        decoder.decode(bad, "x")
+    assert str(after.value) == str(alone.value)
+    assert decoder.decode(good, "x") == entries
