@@ -202,10 +202,11 @@ def markdown_lines(view: Table) -> Iterator[str]:
     yield f"| {' | '.join(view.columns)} |"
     yield f"|{' --- |' * len(view.columns)}"
     for row in view.rows:
-        yield f"| {' | '.join(_markdown_cell(cell) for cell in row)} |"
+        yield f"| {' | '.join(map(markdown_cell, row))} |"
 
 
-def _markdown_cell(cell: Cell) -> str:
+def markdown_cell(cell: Cell) -> str:
+    """Return a cell as Markdown that says what it says: no link, no markup, no end of the cell comes out of it."""
     text = plain_cell(cell)
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}")

@@ -69,13 +69,22 @@ def test_the_table(invoke: Invoke, zoo: str) -> None:
 
 def test_markdown_and_csv(invoke: Invoke, zoo: str) -> None:
     lines = invoke("compare", zoo, "-m", "val_loss", "--md").ok().lines
-    assert lines[:2] == ["| Version | Aliases | val_loss |", "| --- | --- | ---: |"]
+    assert lines[:2] == ["| Version | Aliases | val\\_loss |", "| --- | --- | ---: |"]
     assert lines[2] == "| v3 | latest | **0.2 (-0.4)** |"
     assert lines[4] == "| v1 | prod\\|uction | 0.4 (-0.6) |"
     rows = list(csv.DictReader(invoke("compare", zoo, "--csv").ok().lines))
     assert (rows[0]["version"], rows[0]["accuracy"], rows[0]["val_loss"]) == ("v3", "0.9", "0.2")
     assert rows[2]["aliases"] == "prod|uction"
     assert invoke("compare", zoo, "--csv", "--md").code == 2
+
+
+def test_markdown_says_what_a_name_says(invoke: Invoke, work: Path) -> None:
+    (work / "f").write_text("f")
+    invoke("log", "f", "-n", "a", "-t", "model", "--metric", "<b>_f1_`*|=1").ok()
+    invoke("alias", "add", "a:v0", "[x](httpevil)").ok()
+    lines = invoke("compare", "a", "--md").ok().lines
+    assert lines[0] == "| Version | Aliases | \\<b\\>\\_f1\\_\\`\\*\\| |"
+    assert lines[2] == "| v0 | latest, \\[x\\](httpevil) | **1** |"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.output import Chips, table
+from regcli.cli.output import Chips, markdown_cell, table
 from regcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,19 +118,16 @@ def _csv_cells(found: Comparison, row: Row) -> list[object]:
 
 
 def _markdown_lines(found: Comparison) -> Iterator[str]:
-    def escaped(text: str) -> str:
-        return text.replace("\\", "\\\\").replace("|", "\\|")
-
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
-    yield line(["Version", "Aliases", *map(escaped, found.names)])
+    yield line(["Version", "Aliases", *map(markdown_cell, found.names)])
     yield line(["---", "---", *("---:" for _ in found.names)])
     for row in found.rows:
         cells = []
         for name in found.names:
-            cell = _cell(found, row, name, star="")
+            cell = markdown_cell(_cell(found, row, name, star=""))
             cells.append(f"**{cell}**" if cell and found.best.get(name) == row.index else cell)
-        yield line([f"v{row.index}", escaped(Chips(row.aliases, row.protected).plain()), *cells])
+        yield line([f"v{row.index}", markdown_cell(Chips(row.aliases, row.protected)), *cells])
     if found.names:
         yield line(["trend", "", *(found.trends[name] for name in found.names)])
