@@ -7,8 +7,9 @@ import os
 from regcli.domain.collections import LINK, PURGED, chain_of, is_live
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve
-from regcli.errors import NotFoundError, RegcliError, SignatureRefusedError, UsageError
+from regcli.errors import NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
 from regcli.store import backrefs, files, jsontext
+from regcli.store.blobs import blob_path
 from regcli.store.chain import GENESIS, Chain
 from regcli.store.content import Content
 from regcli.store.layout import collection_paths, is_part_of_root, project_paths, run_paths
@@ -202,11 +203,16 @@ def _compare(
     damage: Iterable[tuple[str, str, str | None, str]],
 ) -> None:
     """Report what is damaged, missing, or of another size than its manifest says."""
-    known = {problem.digest for problem in report.problems}
-    sizes = content.sizes(wanted)
-    if len(sizes) < len(wanted):
+    known = {problem.digest for problem in report.problems if problem.digest is not None}
+    unreadable: dict[str, str] = {}
+    sizes = content.sizes(wanted, unreadable)
+    if len(sizes) + len(unreadable) < len(wanted):
         # What a sweep put into the trash is fetched back when somebody asks for it by name.
-        sizes |= content.sizes(content.have([address for address in wanted if address not in sizes]))
+        try:
+            recalled = content.have([address for address in wanted if address not in sizes and address not in unreadable])
+            sizes |= content.sizes(recalled, unreadable)
+        except StorageError as error:
+            report.problems.append(Problem("corrupt", f"{content.root}/trash", error.message))
     bad: set[str] = set()
     for kind, path, digest, message in damage:
         if digest is not None:
@@ -220,7 +226,10 @@ def _compare(
         if address in bad or address in known:
             continue
         stored = sizes.get(address)
-        if stored is None:
+        if address in unreadable:
+            words = f"{unreadable[address]} (it is {name} of {ref})"
+            report.problems.append(Problem("corrupt", blob_path(content.root, address), words, ref, address))
+        elif stored is None:
             report.problems.append(Problem("missing", name, f"the content of {name} is missing (blob {address})", ref, address))
         elif size is not None and size != stored:
             words = f"the manifest of {ref} says that {name} has {size} bytes, but blob {address} has {stored}"

@@ -208,11 +208,14 @@ def _check_files(
     quick: bool,
 ) -> None:
     top = f"{content.root}/blobs"
-    for shard in sorted(files.scan_names(top)):
+    shards = _list(top, problems)
+    for shard in _wanted_names(2, wanted, seen) if shards is None else shards:
         if shard.startswith(_LITTER):
             continue
-        names = sorted(files.scan_names(f"{top}/{shard}")) if len(shard) == 2 else []
-        if not names and not os.path.isdir(f"{top}/{shard}"):
+        names = _list(f"{top}/{shard}", problems) if len(shard) == 2 else []
+        if names is None:
+            names = _wanted_names(32, wanted, seen, shard)
+        elif not names and shards is not None and not os.path.isdir(f"{top}/{shard}"):
             problems.append(("extra", f"{top}/{shard}", None, f"{top}/{shard} is not a file of the store"))
         for name in names:
             path = f"{top}/{shard}/{name}"
@@ -224,13 +227,32 @@ def _check_files(
                 continue
             try:
                 status = os.lstat(path)
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                seen.add(digest)
+                problems.append(("corrupt", path, name, f"blob {path} cannot be read: {reason_of(error)}"))
                 continue
             seen.add(digest)
             if not stat.S_ISREG(status.st_mode):
                 problems.append(("corrupt", path, name, f"{path} is not a regular file"))
             elif not quick or status.st_nlink > 1:
                 jobs.append((path, b"", [(digest, status.st_size, 0)]))
+
+
+def _list(directory: str, problems: list[Problem]) -> list[str] | None:
+    """Return the sorted names in a directory; None, after reporting it, where it cannot be read."""
+    try:
+        return sorted(files.scan_names(directory))
+    except OSError as error:
+        problems.append(("corrupt", directory, None, f"directory {directory} cannot be read: {reason_of(error)}"))
+        return None
+
+
+def _wanted_names(length: int, wanted: set[bytes] | None, seen: set[bytes], prefix: str = "") -> list[str]:
+    """Return what to look for by name in a directory that cannot be listed: the beginnings of the digests not yet seen."""
+    names = {digest.hex()[:length] for digest in wanted - seen} if wanted is not None else set()
+    return sorted(name for name in names if name.startswith(prefix))
 
 
 def _check_file(path: str, digest: bytes) -> list[Problem]:

@@ -75,7 +75,11 @@ class Content:
     # Asking
 
     def have(self, digests: Iterable[str]) -> set[str]:
-        """Return those digests whose blobs are stored (by the index and the directory; nothing is read)."""
+        """Return those digests whose blobs are stored (by the index and the directory; nothing is read).
+
+        Raises:
+            StorageError: it cannot be told.
+        """
         wanted = set(digests)
         found = self.have_binary({bytes.fromhex(digest) for digest in wanted})
         return wanted if len(found) == len(wanted) else {digest for digest in wanted if bytes.fromhex(digest) in found}
@@ -94,10 +98,18 @@ class Content:
         return found
 
     def _loose_size(self, digest: str) -> int | None:
+        """Return the size of a large blob's file, or None where there is none; not knowing is not absence.
+
+        Raises:
+            StorageError: it cannot be told.
+        """
+        path = blobs.blob_path(self.root, digest)
         try:
-            status = os.stat(blobs.blob_path(self.root, digest), follow_symlinks=False)
-        except OSError:
+            status = os.stat(path, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise files.explain(error, f"cannot read {path}") from error
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def size(self, digest: str) -> int:
@@ -105,6 +117,7 @@ class Content:
 
         Raises:
             NotFoundError: it is not stored.
+            StorageError: it cannot be told.
         """
         for attempt in range(4):
             places = self.index.find(bytes.fromhex(digest))
@@ -117,12 +130,29 @@ class Content:
                 break
         raise NotFoundError(f"no blob {digest} in {self.root}")
 
-    def sizes(self, digests: Iterable[str]) -> dict[str, int]:
-        """Return the sizes of those of many blobs that are stored (by the index and the directory; nothing is read)."""
+    def sizes(self, digests: Iterable[str], unreadable: dict[str, str] | None = None) -> dict[str, int]:
+        """Return the sizes of those of many blobs that are stored (by the index and the directory; nothing is read).
+
+        Args:
+            digests: the blobs.
+            unreadable: takes, for each blob of which it cannot be told, a sentence that says why.
+
+        Raises:
+            StorageError: it cannot be told of one, and there is no `unreadable`.
+        """
         wanted = {bytes.fromhex(digest): digest for digest in digests}
         found = {wanted[digest]: place[1] for digest, place in self.index.places(wanted).items()}
         for digest in wanted.values():
-            if digest not in found and (size := self._loose_size(digest)) is not None:
+            if digest in found:
+                continue
+            try:
+                size = self._loose_size(digest)
+            except StorageError as error:
+                if unreadable is None:
+                    raise
+                unreadable[digest] = error.message
+                continue
+            if size is not None:
                 found[digest] = size
         return found
 
@@ -143,14 +173,22 @@ class Content:
         self.index.refresh()
 
     def blobs(self) -> Iterator[tuple[str, int]]:
-        """Yield (digest, size) of every stored blob, each once."""
+        """Yield (digest, size) of every stored blob, each once.
+
+        Raises:
+            StorageError: a directory cannot be read.
+        """
         self.index.refresh()
         seen = set()
         for digest, _, length, _ in self.index.rows():
             if digest not in seen:
                 seen.add(digest)
                 yield digest.hex(), length
-        for name in blobs.scan_blobs(self.root):
+        try:
+            names = list(blobs.scan_blobs(self.root))
+        except OSError as error:
+            raise files.explain(error, f"cannot read {error.filename}") from error
+        for name in names:
             if bytes.fromhex(name) not in seen:
                 size = self._loose_size(name)
                 if size is not None:
@@ -265,9 +303,15 @@ class Content:
             return None
         except OSError as error:
             raise files.explain(error, f"cannot read {path}") from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise IntegrityError(f"{path} is not a regular file")
+        except OSError as error:
             os.close(descriptor)
-            raise IntegrityError(f"{path} is not a regular file")
+            raise files.explain(error, f"cannot read {path}") from error
+        except IntegrityError:
+            os.close(descriptor)
+            raise
         return descriptor
 
     def stream(self, digest: str) -> Iterator[bytes]:
@@ -297,7 +341,7 @@ class Content:
     # Trash: what a sweep took away and somebody wants again
 
     def _recall(self, digests: set[bytes]) -> bool:
-        if not os.path.isdir(f"{self.root}/trash"):
+        if not files.is_there(f"{self.root}/trash"):
             return False
         from regcli.store.sweep import recall
 

@@ -68,8 +68,10 @@ class PackSet:
     def _current_stamp(self) -> tuple[int, int]:
         try:
             status = os.stat(self.directory)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return (0, 0)
+        except OSError as error:
+            raise files.explain(error, f"cannot read {self.directory}") from error
         return status.st_ino, status.st_mtime_ns
 
     def _load(self, *, distrust: bool = False) -> None:

@@ -237,7 +237,10 @@ def remove_litter(content: Content, *, now: float) -> int:
 
 def trash_names(root: str) -> list[str]:
     """Return the names of the trash directories, newest first."""
-    return sorted(files.scan_names(f"{root}/trash"), reverse=True)
+    try:
+        return sorted(files.scan_names(f"{root}/trash"), reverse=True)
+    except OSError as error:
+        raise files.explain(error, f"cannot read {root}/trash") from error
 
 
 def trash_contents(root: str) -> Iterator[Content]:
@@ -249,12 +252,16 @@ def trash_contents(root: str) -> Iterator[Content]:
 
 
 def recall(content: Content, digests: set[bytes]) -> bool:
-    """Move blobs (or the packs that they are in) back from the trash, as far as they are there; True when any was moved."""
+    """Move blobs (or the packs that they are in) back from the trash, as far as they are there; True when any was moved.
+
+    Raises:
+        StorageError: the trash cannot be read.
+    """
     moved = False
     wanted = set(digests)
     for trash in trash_contents(content.root):
         with trash:
-            for digest in [digest for digest in wanted if os.path.exists(blobs.blob_path(trash.root, digest.hex()))]:
+            for digest in [digest for digest in wanted if files.is_there(blobs.blob_path(trash.root, digest.hex()))]:
                 name = digest.hex()
                 if _move_back(blobs.blob_path(trash.root, name), blobs.blob_path(content.root, name)):
                     moved = True
