@@ -49,6 +49,12 @@ class NotFoundError(RegcliError):
     kind = "not-found"
 
 
+class MissingPathError(NotFoundError):
+    """A file or directory of this machine that was named is not there."""
+
+    kind = "missing-path"
+
+
 class RenamedError(NotFoundError):
     """The thing exists under another name now."""
 

@@ -87,7 +87,7 @@ class _MissingFileError(FileNotFoundError, ValueError):
 def _documented_class(error: RegcliError) -> type[Exception]:
     if isinstance(error, (NotJsonError, NotTextError)):
         return TypeError
-    if error.kind == "dangling-link":
+    if error.kind in ("dangling-link", "missing-path"):
         return _MissingFileError
     if error.kind == "missing-reference":
         return FileNotFoundError

@@ -15,7 +15,7 @@ from typer.core import TyperOption
 from regcli import __version__
 from regcli.cli.context import Session, session_of
 from regcli.cli.settings import COLOR_CHOICES
-from regcli.errors import UsageError
+from regcli.errors import MissingPathError, UsageError
 from regcli.model import quote
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def _change_directory(ctx: typer.Context, _param: CallbackParam, value: str | No
         return
     try:
         os.chdir(value)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingPathError(f"there is no directory {quote(value)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot change to directory {quote(value)}: {reason.lower()}") from None

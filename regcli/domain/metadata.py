@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from regcli.errors import UsageError, reason_of
+from regcli.errors import MissingPathError, UsageError, reason_of
 from regcli.model import quote
 
 TYPE_CHECKING = False
@@ -72,13 +72,15 @@ def read_metadata_file(path: str) -> dict[str, Any]:
     """Read `--meta-file`: one JSON object.
 
     Raises:
-        UsageError: it cannot be read, or holds something else.
+        MissingPathError: it is not there. UsageError: it cannot be read, or holds something else.
     """
     import json
 
     try:
         with open(path, encoding="utf-8") as stream:
             document = json.load(stream, parse_constant=_refuse_constant)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingPathError(f"there is no file {quote(path)}") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {reason_of(error)}") from None
     except (ValueError, RecursionError) as error:

@@ -97,7 +97,7 @@ def collect_references(
         progress: told files and bytes so far, for `file:`.
 
     Raises:
-        UsageError: no scheme, nothing there, no name, or too many. MissingReferenceError: nothing is at a remote URI.
+        UsageError: no scheme, no name, or too many. MissingPathError, MissingReferenceError: nothing is there.
         MissingLibraryError: an object store, without obstore. StorageError: it cannot be reached or read.
     """
     scheme = elsewhere.scheme_of(uri)

@@ -17,7 +17,7 @@ from regcli.domain.registries import (
     readable_settings,
     redirected,
 )
-from regcli.errors import ConflictError, IntegrityError, RefusedError, RegcliError, UsageError
+from regcli.errors import ConflictError, IntegrityError, MissingPathError, RefusedError, RegcliError, UsageError
 from regcli.model import Alias, RegistryName, TypeName, fold, has_endless_key, quote
 from regcli.store import files
 from regcli.store.layout import encode_name
@@ -246,7 +246,7 @@ def read_settings_file(path: str) -> tuple[Settings, dict[str, Any]]:
     """Read a `registry.toml`; returns its checked settings and the document.
 
     Raises:
-        UsageError: it cannot be read, is no TOML, or asks for something that is no setting.
+        MissingPathError: it is not there. UsageError: it cannot be read, is no TOML, or asks for something that is no setting.
     """
     import tomllib
 
@@ -257,7 +257,7 @@ def read_settings_file(path: str) -> tuple[Settings, dict[str, Any]]:
             raise UsageError(f"{path} is malformed: a key has hundreds of parts")
         document = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"there is no file {path}") from None
+        raise MissingPathError(f"there is no file {quote(path)}") from None
     except IntegrityError as error:
         raise UsageError(error.message) from None
     except (ValueError, RecursionError) as error:

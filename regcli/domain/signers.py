@@ -6,7 +6,7 @@ import os
 import stat
 
 from regcli.domain.sshkeys import NAMESPACE, fingerprint, parse_public, read_public
-from regcli.errors import NotFoundError, SignatureRefusedError, UsageError
+from regcli.errors import MissingPathError, NotFoundError, SignatureRefusedError, UsageError
 from regcli.model import is_unprintable, quote
 from regcli.store import files
 
@@ -179,11 +179,14 @@ def add_signer(
         The signer, and whether the list changed.
 
     Raises:
-        UsageError: the principal, key or a time is none. StorageError: the list cannot be written.
+        MissingPathError: there is no such file. UsageError: the principal, key or a time is none.
+        StorageError: the list cannot be written.
     """
     check_principal(principal)
     key = read_public(os.path.expanduser(key_path))
     if key is None:
+        if not os.path.lexists(os.path.expanduser(key_path)):
+            raise MissingPathError(f"there is no file {quote(key_path)}")
         raise UsageError(f"{key_path} is not a public SSH key", hint="name the file that ends in .pub")
     for name in namespaces:
         if not name or any(c in _SPECIAL - {"*", "?"} or c.isspace() or is_unprintable(c) for c in name):

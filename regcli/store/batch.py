@@ -8,7 +8,7 @@ import time
 
 import xxhash
 
-from regcli.errors import DigestCollisionError, SourceChangedError, UsageError
+from regcli.errors import DigestCollisionError, MissingPathError, SourceChangedError, UsageError
 from regcli.store import blobs, files, packs
 from regcli.store.statcache import is_settled, make_key
 
@@ -524,12 +524,12 @@ def open_source(path: str) -> int:
 
     Raises:
         StorageError: it cannot be opened.
-        UsageError: there is no such file.
+        MissingPathError: there is no such file.
     """
     try:
         return os.open(path, files.READ & ~files.NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"there is no file {path}") from error
+        raise MissingPathError(f"there is no file {path}") from error
     except OSError as error:
         raise files.explain(error, f"cannot read {path}") from error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tarfile
 
-from regcli.errors import IntegrityError, NotFoundError, UsageError
+from regcli.errors import IntegrityError, MissingPathError, UsageError
 from regcli.model import quote
 from regcli.store import files, jsontext
 from regcli.store.blobs import is_digest
@@ -118,7 +118,7 @@ class BundleReader:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | files.CLOEXEC | files.BINARY)
         except FileNotFoundError:
-            raise NotFoundError(f"there is no file {quote(path)}") from None
+            raise MissingPathError(f"there is no file {quote(path)}") from None
         except OSError as error:
             raise files.explain(error, f"cannot read {path}") from error
         try:

@@ -9,7 +9,7 @@ from struct import Struct
 
 import xxhash
 
-from regcli.errors import SourceChangedError, UsageError
+from regcli.errors import MissingPathError, SourceChangedError, UsageError
 from regcli.model import quote
 from regcli.store import batch as batches
 from regcli.store import blobs, files, packs
@@ -134,7 +134,8 @@ def ingest(
             again, no entries are made (`Ingested.is_as_before`).
 
     Raises:
-        UsageError: a source is missing or no file, or two sources give one path different content.
+        MissingPathError: a source is not there.
+        UsageError: a source is neither file nor directory, or two sources give one path different content.
         SourceChangedError: a file kept changing.
         StorageError: reading or writing failed.
     """
@@ -212,8 +213,8 @@ def _is_directory(path: str) -> bool:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         if os.path.lexists(path):
-            raise UsageError(f"{quote(path)} is a link that leads nowhere") from error
-        raise UsageError(f"there is no file or directory {quote(path)}") from error
+            raise MissingPathError(f"{quote(path)} is a link that leads nowhere") from error
+        raise MissingPathError(f"there is no file or directory {quote(path)}") from error
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise UsageError(f"{quote(path)} is a link that leads in circles") from error

@@ -157,7 +157,7 @@ def test_a_command_may_return_its_exit_code(invoke: Invoke, probe: Probe) -> Non
         ["--color", "blue", "ls"],
         ["tag"],
         ["tag", "no-such-command"],
-        ["-C", "/no/such/directory", "ls"],
+        ["-C", "a\0b", "ls"],
         ["--root", "", "ls"],
     ],
     ids=" ".join,

@@ -170,7 +170,7 @@ def test_a_hand_edited_file_is_taken_in(two: Invoke, root: Path, work: Path) -> 
         {"setting": "description", "before": "before", "after": "after"}
     ]
     assert two("registry", "show", "model", "--json").ok().json["description"] == "after"
-    assert two("registry", "apply", "missing.toml").code == 2
+    assert two("registry", "apply", "missing.toml").code == 3
 
 
 def test_the_default_ttl_of_a_root_is_its_owners(two: Invoke) -> None:

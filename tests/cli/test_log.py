@@ -201,6 +201,30 @@ def test_bad_input_is_refused_and_logs_nothing(invoke: Invoke, data: Path, argum
     assert invoke("ls", "a").code == 3
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["log", "missing", "-n", "a", "-t", "dataset"],
+        ["log", "file/below", "-n", "a", "-t", "dataset"],
+        ["log", "dangling", "-n", "a", "-t", "dataset"],
+        ["log", "file", "-n", "a", "-t", "dataset", "--meta-file", "missing.json"],
+        ["log", "-n", "a", "-t", "dataset", "--ref", "file:///no/such"],
+        ["import", "missing.tar"],
+        ["registry", "apply", "missing.toml"],
+        ["trust", "add", "me@example.org", "missing.pub"],
+        ["automation", "add", "a", "--on", "linked", "--scope", ".", "--webhook", "http://a/", "--template", "b"],
+        ["-C", "missing", "ls"],
+    ],
+)
+def test_a_path_that_is_not_there_is_not_found(invoke: Invoke, work: Path, arguments: list[str]) -> None:
+    (work / "file").write_text("x")
+    (work / "dangling").symlink_to("missing")
+    result = invoke(*arguments, "--json")
+    assert result.code == 3, result
+    assert json.loads(result.stderr)["error"]["kind"] == "missing-path"
+    assert invoke("ls", "a").code == 3
+
+
 def test_metadata_limits(invoke: Invoke, data: Path, work: Path) -> None:
     (work / "meta.json").write_text(json.dumps({str(number): number for number in range(101)}))
     assert invoke("log", data, "-n", "a", "-t", "dataset", "--meta-file", "meta.json").code == 2

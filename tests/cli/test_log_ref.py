@@ -89,7 +89,7 @@ def test_no_checksum_asks_nobody(invoke: Invoke, server: WebServer) -> None:
     [
         (["--ref", "labels.csv"], 2, "references must be URIs"),
         (["--ref", "foo://bar"], 2, "--ref weights.bin=foo://bar"),
-        (["--ref", "file:///no/such"], 2, "must be a valid file or directory path"),
+        (["--ref", "file:///no/such"], 3, "must be a valid file or directory path"),
         (["--ref", "{url}/nope"], 3, "unable to find"),
         (["--ref", "{url}/a.csv", "--ref", "a.csv=file://{lake}/labels.csv"], 2, "--ref NAME=URI"),
         (["--ref", "file://{lake}", "--max-objects", "1"], 2, "exceeded 1 objects tracked"),

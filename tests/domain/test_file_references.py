@@ -15,6 +15,7 @@ from regcli.domain.references import artifact_uri, collect_references, split_nam
 from regcli.domain.verification import verify_directory, verify_root
 from regcli.errors import (
     IntegrityError,
+    MissingPathError,
     MissingReferenceError,
     NotFoundError,
     ReferenceChangedError,
@@ -106,7 +107,6 @@ def test_links_to_files_are_followed_and_links_to_directories_are_not(context: C
     [
         ("/tmp/file", "references must be URIs"),
         ("data/file", "to reference a local file, use file://"),
-        ("file:///no/such/thing", "must be a valid file or directory path"),
         ("file://", "must be a valid file or directory path"),
         ("foo://bar/baz", "needs a name"),
         ("regcli-artifact://nothing", "names no entry"),
@@ -117,6 +117,15 @@ def test_what_is_no_reference_is_said(context: Context, uri: str, words: str) ->
     with pytest.raises(UsageError) as caught:
         collect_references(context, uri)
     assert words in f"{caught.value.message} ({caught.value.hint})"
+    assert not os.path.exists(context.root_path)
+
+
+def test_a_path_with_nothing_there_is_not_found(context: Context, tmp_path: Path) -> None:
+    with pytest.raises(MissingPathError, match="must be a valid file or directory path: there is nothing"):
+        collect_references(context, "file:///no/such/thing")
+    (tmp_path / "nowhere").symlink_to("no-such-target")
+    with pytest.raises(MissingPathError, match="a link that leads nowhere"):
+        collect_references(context, f"file://{tmp_path}/nowhere")
     assert not os.path.exists(context.root_path)
 
 

@@ -9,7 +9,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.output import When, definitions, table
 from regcli.cli.parameters import Reason
-from regcli.errors import StorageError, UsageError, reason_of
+from regcli.errors import MissingPathError, StorageError, UsageError, reason_of
 from regcli.model import quote
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def _read_template(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             return file.read(1 << 20)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingPathError(f"there is no file {quote(path)}") from None
     except OSError as error:
         raise UsageError(f"cannot read {quote(path)}: {reason_of(error)}") from None
     except UnicodeDecodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from regcli.errors import MissingReferenceError, UsageError
+from regcli.errors import MissingPathError, MissingReferenceError, UsageError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.elsewhere import (
@@ -67,13 +67,14 @@ def _find(uri: str) -> str:
     rest = uri[len(_PREFIX) :]
     if rest.startswith("localhost/"):
         rest = rest[len("localhost") :]
-    if rest and "\0" not in rest:
-        for candidate in (rest, unquote(rest, errors="surrogateescape")):
-            if "\0" not in candidate and os.path.exists(candidate):
-                return os.path.abspath(candidate)
-        if os.path.lexists(rest):
-            raise UsageError(f"{quote(uri)} must be a valid file or directory path: it is a link that leads nowhere")
-    raise UsageError(f"{quote(uri)} must be a valid file or directory path: there is nothing")
+    if not rest or "\0" in rest:
+        raise UsageError(f"{quote(uri)} must be a valid file or directory path", hint="write file:///absolute/path")
+    for candidate in (rest, unquote(rest, errors="surrogateescape")):
+        if "\0" not in candidate and os.path.exists(candidate):
+            return os.path.abspath(candidate)
+    if os.path.lexists(rest):
+        raise MissingPathError(f"{quote(uri)} must be a valid file or directory path: it is a link that leads nowhere")
+    raise MissingPathError(f"{quote(uri)} must be a valid file or directory path: there is nothing")
 
 
 def collect(
@@ -93,7 +94,8 @@ def collect(
     artifact the same digest (H-03); without one it is the digest of the file's URI, and nothing is read.
 
     Raises:
-        UsageError: there is nothing, or more than `max_objects` files. StorageError: something cannot be read.
+        MissingPathError: there is nothing. UsageError: there are more than `max_objects` files.
+        StorageError: something cannot be read.
     """
     path = _find(uri)
     limit = MAX_OBJECTS if max_objects is None else max_objects
