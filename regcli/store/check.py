@@ -173,7 +173,7 @@ def _check_records(path: str, rows: list[Row]) -> list[Problem]:
             if first < start or first + size > start + filled:
                 if size > len(view):
                     view = memoryview(bytearray(size))
-                start, filled = first, _fill(descriptor, view, first)
+                start, filled = first, packs.fill(descriptor, view, first)
             at = first - start
             if (
                 filled - at < size
@@ -186,16 +186,6 @@ def _check_records(path: str, rows: list[Row]) -> list[Problem]:
     finally:
         os.close(descriptor)
     return problems
-
-
-def _fill(descriptor: int, view: memoryview, offset: int) -> int:
-    filled = 0
-    while filled < len(view):
-        count = os.preadv(descriptor, [view[filled:]], offset + filled)
-        if not count:
-            break
-        filled += count
-    return filled
 
 
 def _check_files(

@@ -160,6 +160,17 @@ def read_exactly(descriptor: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
+def fill(descriptor: int, view: memoryview, offset: int) -> int:
+    """Read into a buffer from `offset`; return how many bytes, fewer than fit only at the end of the file."""
+    filled = 0
+    while filled < len(view):
+        count = os.preadv(descriptor, [view[filled:]], offset + filled)
+        if not count:
+            break
+        filled += count
+    return filled
+
+
 def open_pack(path: str) -> int:
     """Return a descriptor of a pack; FileNotFoundError when there is none."""
     return os.open(path, files.READ)

@@ -119,14 +119,12 @@ class Section:
         stamp = now()
         width = KEY.size + self._width
         settled: bytes | bytearray = self.fresh
-        if not all(is_settled(row[: KEY.size], stamp, own=self._own) for (row,) in Struct(f"{width}s").iter_unpack(settled)):
-            settled = b"".join(
-                [
-                    row
-                    for (row,) in Struct(f"{width}s").iter_unpack(settled)
-                    if is_settled(row[: KEY.size], stamp, own=self._own)
-                ]
-            )
+        keys = Struct(f"{KEY.size}s{self._width}x").iter_unpack(settled)
+        young = [number for number, (key,) in enumerate(keys) if not is_settled(key, stamp, own=self._own)]
+        if young:
+            starts = [0, *[(number + 1) * width for number in young]]
+            ends = [*[number * width for number in young], len(settled)]
+            settled = b"".join([settled[start:end] for start, end in zip(starts, ends, strict=True)])
         # Rows of files that are gone are dropped once they are the larger part. Of two rows for one key the last counts.
         # What nobody asked for was not needed: everything was read anew.
         known = self._known or {}

@@ -141,24 +141,24 @@ class Setup:
         found, _ = blobs.hash_file(descriptor, hasher.update)
         return found.hex() == digest and self.proofs.is_right(digest, hasher.digest())
 
-    def is_proven(self, descriptor: int, digest: str) -> bool:
-        """Tell whether a large blob has its content: read once, afterwards by its unchanged `stat`.
+    def prove(self, descriptor: int, digest: str) -> bytes | None:
+        """Return the key of a large blob that has its content, else None: read once, afterwards by its unchanged `stat`.
 
         Only for files that share the store's bytes, where nothing is copied that could be hashed on the way.
         """
-        status = os.fstat(descriptor)
+        key = make_key(os.fstat(descriptor))
         binary = bytes.fromhex(digest)
-        if self.blobs_section.known.get(make_key(status)) == binary:
-            return True
+        if self.blobs_section.known.get(key) == binary:
+            return key
         if blobs.hash_file(descriptor)[0] != binary:
-            return False
-        self.blobs_section.add(os.fstat(descriptor), binary)
-        return True
+            return None
+        self.linked(descriptor, digest, key)
+        return key
 
     def linked(self, descriptor: int, digest: str, before: bytes) -> None:
-        """Remember a proven blob after a link to it was made, which changed its ctime; `before` is its key from before."""
+        """Remember a proven blob, also when links to it have changed its ctime; `before` is its key from before the proof."""
         key = make_key(os.fstat(descriptor))
-        # All but the ctime.
+        # All but the ctime: anything else says that what was proven is not what is there now.
         if key[:-8] == before[:-8]:
             self.blobs_section.fresh += key + bytes.fromhex(digest)
 
@@ -170,7 +170,7 @@ class Setup:
         if descriptor is None:
             return False
         try:
-            return self.is_proven(descriptor, digest)
+            return self.prove(descriptor, digest) is not None
         finally:
             os.close(descriptor)
 
@@ -192,6 +192,7 @@ class Writer:
 
     __slots__ = (
         "_beneath",
+        "_buffer",
         "_directory",
         "_place",
         "_setup",
@@ -207,6 +208,7 @@ class Writer:
         self._setup = setup
         self._beneath = beneath
         self._threads = threads
+        self._buffer = memoryview(b"")
         self._directory = -1
         self._place = ""
         self.written = 0
@@ -305,7 +307,7 @@ class Writer:
                     break
                 limit = max(limit, offset + size)
                 end += 1
-            view = memoryview(self._read(identity, first, limit - first))
+            view = self._read(identity, first, limit - first)
             for _, offset, size, row in rows[start:end]:
                 data = view[offset - first : offset - first + size]
                 if digest_of(data) != row[1]:
@@ -348,17 +350,20 @@ class Writer:
             [make_key(status) + bytes.fromhex(digest) for status, digest in zip(statuses, digests, strict=True)]
         )
 
-    def _read(self, identity: bytes, offset: int, size: int) -> bytes:
+    def _read(self, identity: bytes, offset: int, size: int) -> memoryview:
+        """Return bytes of a pack, good until the next call: new memory for each window costs more than reading it."""
+        if size > len(self._buffer):
+            self._buffer = memoryview(bytearray(max(size, _WINDOW)))
         try:
             descriptor, owned = self._setup.content.pack_descriptor(identity)
             try:
-                return packs.read_exactly(descriptor, size, offset)
+                return self._buffer[: packs.fill(descriptor, self._buffer[:size], offset)]
             finally:
                 if owned:
                     os.close(descriptor)
         except FileNotFoundError:
             # Rewritten by a sweep since the index was loaded: each blob is looked up anew.
-            return b""
+            return self._buffer[:0]
         except OSError as error:
             raise files.explain(error, f"cannot read {self._setup.content.index.pack_path(identity)}") from error
 
@@ -429,14 +434,15 @@ class Writer:
             self._setup.proofs.require_bytes(row[1], data, row[0])
         return data
 
-    def _prove(self, source: int, digest: str) -> None:
-        if not self._setup.is_proven(source, digest):
+    def _prove(self, source: int, digest: str) -> bytes:
+        key = self._setup.prove(source, digest)
+        if key is None:
             raise _corrupt(self._setup.content, digest)
+        return key
 
     def _link(self, row: Wanted, source: int, mode: str) -> bool:
         """Give the store's own file a name here; False where that cannot be."""
-        self._prove(source, row[1])
-        before = make_key(os.fstat(source))
+        before = self._prove(source, row[1])
         path = os.path.abspath(blobs.blob_path(self._setup.content.root, row[1]))
         temporary = self._temporary()
         try:
