@@ -35,11 +35,13 @@ class Batch:
     Not safe for several threads at once. Attributes:
         content: the content that the blobs go to.
         added: blobs staged so far that the store did not have, and their bytes.
-        learned: rows of the stat cache for the large blobs that were published, which were hashed on their way in.
+        learned: rows of the stat cache for the large blobs that were published, which were hashed on their way in. None for
+            those whose file others can write to or have made: it may have changed since.
     """
 
     __slots__ = (
         "_finished",
+        "_foreign",
         "_known",
         "_large",
         "_lookups",
@@ -64,6 +66,7 @@ class Batch:
         self._known: set[bytes] | None = None
         self._lookups = 0
         self.learned = bytearray()
+        self._foreign: set[bytes] = set()
         self._refreshed: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -394,6 +397,7 @@ class Batch:
             self._keep_open(owned)
         else:
             self._keep_open(os.open(temporary, files.READ))
+            self._foreign.add(digest)
         self._large[digest] = temporary
         self.added += 1
         self.added_bytes += size
@@ -442,7 +446,7 @@ class Batch:
                 self.content.index.add(writer.identity, writer.index)
         added = bool(self._finished)
         self._finished = []
-        large = list(self._large)
+        large = [digest for digest in self._large if digest not in self._foreign]
         self.discard()
         self._learn(large)
         if added:
@@ -509,6 +513,7 @@ class Batch:
         theirs, ours = os.open(path, files.READ), os.open(temporary, files.READ)
         try:
             if blobs.same_bytes(theirs, ours):
+                self._foreign.add(digest)
                 return
             if not _is_damaged(path, digest):
                 raise _collision(digest, path)

@@ -22,6 +22,9 @@ from tests.store.content_cases import Failing, all_files, digest_of, flip, litte
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
     from regcli.store.manifest import Entry
 
 LARGE = packs.SMALL + 1000
@@ -261,6 +264,50 @@ def test_what_was_hashed_while_it_was_logged_is_not_hashed_for_the_first_link(
         assert os.path.samefile(f"{target}/big", path)
     assert blobs_section(cache, content.root).known == {make_key(os.stat(path)): bytes.fromhex(digest)}
     flip(path, 5)
+    with pytest.raises(IntegrityError):
+        materialize(content, entries, f"{target}-other", link_mode="hardlink", cache=cache)
+
+
+def test_a_blob_that_is_a_users_file_too_is_not_remembered_as_it_was_logged(
+    content: Content, target: str, cache: StatCache, tmp_path: Path
+) -> None:
+    source = str(tmp_path / "source")
+    with open(source, "wb") as writer, content.batch() as batch:
+        writer.write(b"z" * LARGE)
+        writer.flush()
+        descriptor = os.open(source, os.O_RDONLY)
+        digest = batch.put_descriptor(descriptor, source, link_from=source)[0].hex()
+        os.close(descriptor)
+        # Somebody who has it open since before it became read-only.
+        os.pwrite(writer.fileno(), b"other", 0)
+        batch.publish()
+    section = blobs_section(cache, content.root)
+    section.fresh = batch.learned
+    time.sleep(0.15)
+    section.save_own()
+    assert blobs_section(cache, content.root).known == {}
+    with pytest.raises(IntegrityError):
+        materialize(content, [("big", digest, LARGE, 0, None)], target, link_mode="hardlink", cache=cache)
+    assert os.listdir(target) == []
+
+
+def test_a_blob_that_is_written_to_while_it_is_hashed_is_not_remembered(
+    content: Content, target: str, cache: StatCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store(content, b"z" * LARGE)[0]
+    path = blobs.blob_path(content.root, digest)
+    real = blobs.hash_file
+
+    def hash_file(descriptor: int, *others: Any) -> tuple[bytes, int]:
+        found = real(descriptor, *others)
+        flip(path, 5)
+        time.sleep(0.15)
+        return found
+
+    monkeypatch.setattr(blobs, "hash_file", hash_file)
+    entries: list[Entry] = [("big", digest, LARGE, 0, None)]
+    materialize(content, entries, target, link_mode="hardlink", cache=cache)
+    monkeypatch.undo()
     with pytest.raises(IntegrityError):
         materialize(content, entries, f"{target}-other", link_mode="hardlink", cache=cache)
 
