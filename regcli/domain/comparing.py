@@ -7,7 +7,8 @@ summary), then the numbers in its metadata; where a name occurs in several, the 
 from __future__ import annotations
 
 from regcli.domain import runs
-from regcli.domain.catalog import Catalog, Rows
+from regcli.domain.catalog import Catalog
+from regcli.domain.catalog_rows import Rows
 from regcli.domain.collections import find_collection, require_right
 from regcli.errors import NotFoundError, RegcliError, UsageError
 from regcli.model import ArtifactName, ProjectRef, parse_collection, quote

@@ -7,7 +7,8 @@ are left out before their versions are looked at.
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.catalog import Catalog, Rows
+from regcli.domain.catalog import Catalog
+from regcli.domain.catalog_rows import Rows
 from regcli.domain.listing import list_projects, list_visible_registries
 from regcli.domain.registries import Registry, find_registry
 from regcli.errors import UsageError

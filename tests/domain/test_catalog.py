@@ -241,7 +241,7 @@ def test_a_cold_and_a_warm_search_agree_on_every_field(context: Context) -> None
 
 def test_the_catalog_says_what_show_says(context: Context, tmp_path: Path) -> None:
     """Every field of a version record, for sources and links, deleted and undeleted neighbours around them."""
-    from regcli.domain.catalog import Rows
+    from regcli.domain.catalog_rows import Rows
     from regcli.domain.deletion import delete_version
     from regcli.domain.documents import version_document
     from regcli.domain.registries import find_registry, protect
