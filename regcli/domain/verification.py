@@ -7,7 +7,7 @@ import os
 from regcli.domain.collections import LINK, PURGED, chain_of, is_live
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve
-from regcli.errors import NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
+from regcli.errors import MissingBlobError, NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
 from regcli.store import backrefs, files, jsontext
 from regcli.store.blobs import blob_path
 from regcli.store.chain import GENESIS, Chain
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from regcli.domain.context import Context
     from regcli.domain.registries import Registry
     from regcli.domain.resolving import Version
+
+    # Reference, file, and the size that the manifest says; none for a manifest itself.
+    Claim = tuple[str, str, int | None]
 
 
 class Problem:
@@ -156,11 +159,11 @@ def _check_content(
     if everything:
         # All stored bytes are hashed whatever the manifests say, so that begins before they are read.
         damage = begin(lambda: _damage_in_all(content.root, quick=quick))
-        wanted = _read_manifests(context, report, versions)
-        _compare(content, report, wanted, damage())
+        wanted, others = _read_manifests(context, report, versions)
+        _compare(content, report, wanted, others, damage())
     else:
-        wanted = _read_manifests(context, report, versions)
-        _compare(content, report, wanted, content.check(quick=quick, only=set(wanted)))
+        wanted, others = _read_manifests(context, report, versions)
+        _compare(content, report, wanted, others, content.check(quick=quick, only=set(wanted)))
 
 
 def _damage_in_all(root: str, *, quick: bool) -> list[tuple[str, str, str | None, str]]:
@@ -171,9 +174,10 @@ def _damage_in_all(root: str, *, quick: bool) -> list[tuple[str, str, str | None
 
 def _read_manifests(
     context: Context, report: Report, versions: dict[str, dict[str, Any]]
-) -> dict[str, tuple[str, str, int | None]]:
-    """Return what the versions need: digest -> (reference, file, size that the manifest says); reports unreadable manifests."""
-    wanted: dict[str, tuple[str, str, int | None]] = {}
+) -> tuple[dict[str, Claim], list[tuple[str, Claim]]]:
+    """Return what the versions need, by digest, and what is said otherwise elsewhere; reports unreadable manifests."""
+    wanted: dict[str, Claim] = {}
+    others: list[tuple[str, Claim]] = []
     read = set()
     decoder = Decoder()
     for ref, record in versions.items():
@@ -186,20 +190,26 @@ def _read_manifests(
         try:
             entries = read_manifest(context, record, decoder)
         except RegcliError as error:
-            kind = "missing" if isinstance(error, NotFoundError) else "corrupt"
+            kind = "missing" if isinstance(error, MissingBlobError) else "corrupt"
             words = f"the list of files of {ref} cannot be read: {error.message}"
             report.problems.append(Problem(kind, address, words, ref, address))
             continue
         for name, blob, size, flags, _ in entries:
-            if blob not in wanted and not flags & REFERENCE:
+            if flags & REFERENCE:
+                continue
+            claim = wanted.get(blob)
+            if claim is None:
                 wanted[blob] = ref, name, size
-    return wanted
+            elif claim[2] != size:
+                others.append((blob, (ref, name, size)))
+    return wanted, others
 
 
 def _compare(
     content: Content,
     report: Report,
-    wanted: dict[str, tuple[str, str, int | None]],
+    wanted: dict[str, Claim],
+    others: list[tuple[str, Claim]],
     damage: Iterable[tuple[str, str, str | None, str]],
 ) -> None:
     """Report what is damaged, missing, or of another size than its manifest says."""
@@ -222,16 +232,19 @@ def _compare(
         user = wanted.get(digest or "")
         words = f"{message} (it is {user[1]} of {user[0]})" if user is not None else message
         report.problems.append(Problem(kind, path, words, user[0] if user is not None else None, digest))
-    for address, (ref, name, size) in wanted.items():
+    for address, (ref, name, _) in wanted.items():
         if address in bad or address in known:
             continue
-        stored = sizes.get(address)
         if address in unreadable:
             words = f"{unreadable[address]} (it is {name} of {ref})"
             report.problems.append(Problem("corrupt", blob_path(content.root, address), words, ref, address))
-        elif stored is None:
+        elif address not in sizes:
             report.problems.append(Problem("missing", name, f"the content of {name} is missing (blob {address})", ref, address))
-        elif size is not None and size != stored:
+    for claims in (wanted.items(), others):
+        for address, (ref, name, size) in claims:
+            stored = sizes.get(address)
+            if stored is None or size is None or size == stored or address in bad or address in known:
+                continue
             words = f"the manifest of {ref} says that {name} has {size} bytes, but blob {address} has {stored}"
             report.problems.append(Problem("corrupt", name, words, ref, address))
     report.files += len(wanted)

@@ -194,6 +194,15 @@ def test_lies_about_sizes_are_found(planted: Planted, invoke: Run, work: Path) -
             assert f"says that a has {size} bytes" in found.stdout
 
 
+def test_a_lie_is_found_about_a_blob_of_which_the_truth_is_told_elsewhere(planted: Planted, invoke: Run) -> None:
+    digest = planted.blob(CONTENT)
+    planted.entries([["a", digest, len(CONTENT), 0], ["b", digest, 8, 0], ["c", digest, 9, 0], ["d", digest, len(CONTENT), 0]])
+    for command in (("verify",), ("verify", "zoo"), ("verify", "--quick")):
+        found = invoke(*command)
+        assert found.code == 1
+        assert [line.split("\t")[1] for line in found.stdout.splitlines()] == ["b", "c"]
+
+
 def test_a_manifest_that_names_itself_or_nothing_is_no_loop(planted: Planted, invoke: Run, work: Path) -> None:
     planted.entries([["a", "0" * 32, 7, 0]])
     assert invoke("download", "zoo", "-o", "out").code == 6
