@@ -112,6 +112,12 @@ class IntegrityError(RegcliError):
     kind = "integrity"
 
 
+class MissingBlobError(IntegrityError):
+    """Content that the store must have is not there."""
+
+    kind = "missing-blob"
+
+
 class DigestCollisionError(IntegrityError):
     """Two different contents have one XXH3-128 digest; nothing was overwritten."""
 

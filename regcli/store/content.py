@@ -7,7 +7,7 @@ import stat
 
 import xxhash
 
-from regcli.errors import IntegrityError, NotFoundError, StorageError
+from regcli.errors import IntegrityError, MissingBlobError, StorageError
 from regcli.store import blobs, files, packs
 from regcli.store.packset import PackSet
 
@@ -116,7 +116,7 @@ class Content:
         """Return a blob's size.
 
         Raises:
-            NotFoundError: it is not stored.
+            MissingBlobError: it is not stored.
             StorageError: it cannot be told.
         """
         for attempt in range(4):
@@ -128,7 +128,7 @@ class Content:
                 return size
             if not self._again(digest, attempt):
                 break
-        raise NotFoundError(f"no blob {digest} in {self.root}")
+        raise MissingBlobError(f"no blob {digest} in {self.root}", hint="run `regcli verify` to see all damage")
 
     def sizes(self, digests: Iterable[str], unreadable: dict[str, str] | None = None) -> dict[str, int]:
         """Return the sizes of those of many blobs that are stored (by the index and the directory; nothing is read).
@@ -233,7 +233,7 @@ class Content:
         """Return a whole blob, proven against its digest.
 
         Raises:
-            NotFoundError: it is not stored.
+            MissingBlobError: it is not stored.
             IntegrityError: it is damaged everywhere, or larger than `limit`; names the file.
         """
         problems: list[str] = []
@@ -252,12 +252,12 @@ class Content:
             with trash:
                 try:
                     return trash.read(digest, limit)
-                except (NotFoundError, IntegrityError):
+                except IntegrityError:
                     continue
         problems += [f"{self.index.pack_path(pack)}, perhaps: {damage}" for pack, damage in self.index.damaged.items()]
         if problems:
             raise IntegrityError(f"blob {digest} is corrupt in {problems[0]}", hint="run `regcli verify` to see all damage")
-        raise NotFoundError(f"no blob {digest} in {self.root}", hint="run `regcli verify` to see all damage")
+        raise MissingBlobError(f"no blob {digest} in {self.root}", hint="run `regcli verify` to see all damage")
 
     def _read_from_packs(self, digest: str, limit: int, problems: list[str]) -> bytes | None:
         binary = bytes.fromhex(digest)
@@ -318,7 +318,7 @@ class Content:
         """Yield a blob's bytes. What is in a pack is proven before the first byte; a file is proven as it goes.
 
         Raises:
-            NotFoundError: it is not stored.
+            MissingBlobError: it is not stored.
             IntegrityError: it is damaged; for a file after the last byte that could be read.
         """
         descriptor = None if self.index.find(bytes.fromhex(digest)) else self.open_loose(digest)

@@ -6,7 +6,7 @@ manifest that is a file, in its order. It is derived from the stored bytes; the 
 
 from __future__ import annotations
 
-from regcli.errors import IntegrityError, MissingLibraryError, NotFoundError, SignatureRefusedError
+from regcli.errors import IntegrityError, MissingLibraryError, SignatureRefusedError
 from regcli.model import quote
 from regcli.store.blobs import hash_file
 from regcli.store.manifest import REFERENCE
@@ -104,7 +104,7 @@ class Proofs:
         def work(digest: str) -> str | None:
             try:
                 return None if self.is_right(digest, _blake3_of(content, digest)) else digest
-            except (IntegrityError, NotFoundError):
+            except IntegrityError:
                 return None
 
         return sorted(found for found in run_parallel(work, sorted(set(digests)), threads) if found is not None)
@@ -122,7 +122,7 @@ def measure(content: Content, manifest: bytes, entries: Sequence[Entry], *, thre
     """Return the list for a version, from the bytes as they are stored, which are read in parallel.
 
     Raises:
-        NotFoundError, IntegrityError: one is missing or damaged.
+        IntegrityError: one is missing or damaged.
     """
     wanted = _files_of(entries)
 

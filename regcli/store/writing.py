@@ -8,7 +8,7 @@ from itertools import count
 
 import xxhash
 
-from regcli.errors import IntegrityError, NotFoundError
+from regcli.errors import IntegrityError, MissingBlobError
 from regcli.model import quote
 from regcli.store import blobs, files, packs
 from regcli.store.manifest import EXECUTABLE, FILE
@@ -424,8 +424,8 @@ class Writer:
     def _read_whole(self, row: Wanted) -> bytes:
         try:
             data = self._setup.content.read(row[1])
-        except NotFoundError as error:
-            raise IntegrityError(
+        except MissingBlobError as error:
+            raise MissingBlobError(
                 f"the content of {quote(self._path(row[0]))} is missing from the store: blob {row[1]}", hint=error.hint
             ) from error
         if len(data) != row[2]:

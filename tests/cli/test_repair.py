@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -62,3 +63,11 @@ def test_only_the_content_of_one_version_is_mended(invoke: Run, copy: Path) -> N
 )
 def test_wrong_usage(invoke: Run, copy: Path, arguments: tuple[str, ...], code: int) -> None:
     assert invoke("verify", *arguments).code == code
+
+
+@pytest.mark.usefixtures("copy")
+@pytest.mark.parametrize("command", [["download", "-o", "out"], ["files"], ["cat", "zoo.csv"], ["export", "-o", "zoo.tar"]])
+def test_content_that_is_gone_from_the_store_is_damage_not_a_wrong_name(invoke: Run, command: list[str]) -> None:
+    failed = invoke(command[0], "zoo", *command[1:], "--json")
+    assert failed.code == 6
+    assert json.loads(failed.stderr)["error"]["kind"] == "missing-blob"

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from regcli.errors import DigestCollisionError, IntegrityError, NotFoundError, SourceChangedError, StorageError, UsageError
+from regcli.errors import DigestCollisionError, IntegrityError, MissingBlobError, SourceChangedError, StorageError, UsageError
 from regcli.store import blobs, packs
 from regcli.store.content import Content
 from tests.store.content_cases import Failing, all_files, collision, digest_of, flip, litter, pack_paths, store
@@ -118,11 +118,11 @@ def test_many_known_blobs_add_nothing(content: Content) -> None:
 
 
 def test_reading_what_is_not_there_says_so(content: Content) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(MissingBlobError):
         content.read("0" * 32)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(MissingBlobError):
         content.size("0" * 32)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(MissingBlobError):
         list(content.stream("0" * 32))
 
 
@@ -377,7 +377,7 @@ def never_wrong(root: str, expected: dict[str, bytes]) -> int:
     for digest, data in expected.items():
         try:
             assert fresh.read(digest) == data
-        except (IntegrityError, NotFoundError, StorageError):
+        except (IntegrityError, StorageError):
             lost += 1
     return lost
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from regcli.errors import NotFoundError, StorageError
+from regcli.errors import MissingBlobError, StorageError
 from regcli.store import blobs, packs
 from regcli.store.content import Content
 from regcli.store.sweep import pack_size, purge, remove_litter, restore_trash, sweep, trash_names
@@ -148,7 +148,7 @@ def test_the_trash_is_purged_by_age(content: Content) -> None:
     sweep(content, set(), now=NOW)
     assert purge(content, now=NOW + 6 * DAY, older_than=7 * DAY) == 0
     assert purge(content, now=NOW + 8 * DAY, older_than=7 * DAY) > 0
-    with pytest.raises(NotFoundError):
+    with pytest.raises(MissingBlobError):
         Content(content.root).read(digest_of(blob(3)))
 
 
