@@ -16,7 +16,7 @@ import xxhash
 from regcli.errors import NotFoundError, UsageError
 from regcli.model import quote
 from regcli.store import packs
-from regcli.store.batch import is_unchanged, md5_of, open_source
+from regcli.store.blobs import is_unchanged, md5_of, open_source
 from regcli.store.files import explain
 from regcli.store.ingest import Source, ingest
 from regcli.store.manifest import EXECUTABLE, FILE, manifest_digest, normalize_path

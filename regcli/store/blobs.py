@@ -1,4 +1,4 @@
-"""Large blobs as files, and the loops that copy, hash and compare bytes (FORMAT.md 3.3)."""
+"""Large blobs as files (FORMAT.md 3.3), the files they come from, and the loops that copy, hash and compare bytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 import xxhash
 
+from regcli.errors import MissingPathError
 from regcli.store import files
 
 TYPE_CHECKING = False
@@ -48,6 +49,32 @@ def is_digest(name: str) -> bool:
     return len(name) == 32 and _HEX.issuperset(name)
 
 
+def open_source(path: str) -> int:
+    """Open a user's file for reading; a FIFO does not block.
+
+    Raises:
+        StorageError: it cannot be opened.
+        MissingPathError: there is no such file.
+    """
+    try:
+        return os.open(path, files.READ & ~files.NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingPathError(f"there is no file {path}") from error
+    except OSError as error:
+        raise files.explain(error, f"cannot read {path}") from error
+
+
+def is_unchanged(before: os.stat_result, after: os.stat_result) -> bool:
+    """Tell whether a file's content cannot have changed between two looks (mmap writers excepted)."""
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns, before.st_ino, before.st_dev) == (
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+        after.st_ino,
+        after.st_dev,
+    )
+
+
 def clone(source: int, target: int) -> bool:
     """Let `target` share the bytes of `source` where the file system can; False where it cannot."""
     try:
@@ -77,6 +104,21 @@ def hash_file(descriptor: int, update: Callable[[memoryview], object] | None = N
         if update is not None:
             update(part)
         offset += count
+
+
+def md5_of(data: bytes) -> bytes:
+    """Return the MD5 that W&B's older manifests name files by."""
+    from hashlib import md5
+
+    return md5(data, usedforsecurity=False).digest()
+
+
+def md5_updater() -> tuple[Callable[[memoryview], object], Callable[[], bytes]]:
+    """Return functions that take bytes in parts, and give the MD5 in the end."""
+    from hashlib import md5
+
+    hasher = md5(usedforsecurity=False)
+    return hasher.update, hasher.digest
 
 
 class Flush:

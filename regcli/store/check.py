@@ -9,7 +9,6 @@ import xxhash
 
 from regcli.errors import IntegrityError, StorageError, reason_of
 from regcli.store import blobs, files, packs
-from regcli.store.batch import open_source
 from regcli.store.parallel import run_parallel
 
 TYPE_CHECKING = False
@@ -298,7 +297,7 @@ def restore_blob(content: Content, digest: str, source_path: str) -> bool:
 
     Packs in which the blob is damaged are written anew without it; the damaged ones go to the trash.
     """
-    source = open_source(source_path)
+    source = blobs.open_source(source_path)
     try:
 
         def write(target: int) -> bool:

@@ -11,7 +11,6 @@ import xxhash
 
 from regcli.errors import MissingPathError, SourceChangedError, UsageError
 from regcli.model import quote
-from regcli.store import batch as batches
 from regcli.store import blobs, files, packs
 from regcli.store.manifest import (
     EXECUTABLE,
@@ -404,7 +403,7 @@ class _Run:
                     digest = xxhash.xxh3_128_digest(data)
                     if self._batch is not None:
                         self._batch.put_small(digest, data)
-                    value = digest + batches.md5_of(data) if self._md5 else digest
+                    value = digest + blobs.md5_of(data) if self._md5 else digest
                     self._learn(value, after, where)
                     return value, after
             value, after = self._read_slowly(descriptor, where)
@@ -435,12 +434,12 @@ class _Run:
             try:
                 before = os.fstat(descriptor)
                 refuse_special(where, before.st_mode)
-                update, finish = batches.md5_updater() if self._md5 else (None, None)
+                update, finish = blobs.md5_updater() if self._md5 else (None, None)
                 digest, size = blobs.hash_file(descriptor, update)
                 after = os.fstat(descriptor)
             except OSError as error:
                 raise files.explain(error, f"cannot read {where}") from error
-            if size == after.st_size and batches.is_unchanged(before, after):
+            if size == after.st_size and blobs.is_unchanged(before, after):
                 return digest + finish() if finish is not None else digest
         raise SourceChangedError(f"{where} kept changing while it was read", hint="log it when nothing writes to it")
 
