@@ -71,6 +71,11 @@ def _check_texts(values: list[Any], what: str) -> None:
         raise ValueError(f"{what} are not texts")
 
 
+def _check_edge(value: Any, what: str) -> None:
+    _check_fields(value, _EDGE, what)
+    _check_hex(value["id"], 32, f"the id of {what}")
+
+
 def _check_hex(value: str, size: int, what: str) -> None:
     if len(value) != size or not _HEX.issuperset(value):
         raise ValueError(f"{what} is not {size} hexadecimal digits")
@@ -95,7 +100,7 @@ def check_record(record: Any) -> None:
         if type(value) not in (int, float):
             raise ValueError("a metric of a record is not a number")
     for item in record["inputs"]:
-        _check_fields(item, _EDGE, "an input")
+        _check_edge(item, "an input")
     if record.get("source") is not None:
         _check_fields(record["source"], _SOURCE, "a source")
 
@@ -159,4 +164,4 @@ def check_run(state: Any) -> None:
     _check_fields(state, _RUN, "a run")
     _check_texts(state["tags"] or [], "tags of a run")
     for item in (*state["used"], *state["logged"]):
-        _check_fields(item, _EDGE, "an edge")
+        _check_edge(item, "an edge")

@@ -15,9 +15,13 @@ from regcli.store import files, jsontext
 LINK = "link"
 INPUT = "input"
 USE = "use"
+_HEX = frozenset("0123456789abcdef")
 
 
 def _directory(root: str, artifact_id: str) -> str:
+    # Ids are read from logs, which anybody may have written: one with `..` would lead out of the root.
+    if len(artifact_id) != 32 or not _HEX.issuperset(artifact_id):
+        raise IntegrityError(f"{artifact_id[:80]!r} is no id of a version", hint="run `regcli verify` to see all damage")
     return f"{root}/backrefs/{artifact_id[:2]}/{artifact_id}"
 
 

@@ -135,6 +135,28 @@ def test_one_value_of_a_head_is_changed(
         check_all(invoke, work, (place, value))
 
 
+@pytest.mark.parametrize("identity", ["../outside", "/outside", "..", "\0" * 32, "A" * 32, "0" * 31])
+def test_the_id_of_an_input_names_no_place(prepared: Path, invoke: Run, root: Path, work: Path, identity: str) -> None:
+    """Markers lie in a directory with an id's name, and are written again where they are missing."""
+    from regcli.errors import IntegrityError
+    from regcli.store import backrefs
+
+    shutil.copytree(prepared, root)
+    commits = read_log(root / LOGS[2])
+    record = next(op["record"] for commit in commits for op in commit["ops"] if op.get("record", {}).get("inputs"))
+    record["inputs"][0]["id"] = identity
+    write_log(root / LOGS[2], commits)
+    before = sorted(root.parent.iterdir())
+    assert invoke("verify").code == 1
+    check_all(invoke, work, identity)
+    assert sorted(root.parent.iterdir()) == before
+    with pytest.raises(IntegrityError):
+        backrefs.read_backrefs(str(root), identity)
+    with pytest.raises(IntegrityError):
+        backrefs.add_backref(str(root), identity, backrefs.INPUT, "projects/a/b", 1)
+    assert sorted(root.parent.iterdir()) == before
+
+
 def test_the_documents_are_read_from_the_log_when_heads_are_gone(prepared: Path, invoke: Run, root: Path, work: Path) -> None:
     """The control: without any change, all of it works."""
     shutil.copytree(prepared, root)
