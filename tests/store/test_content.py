@@ -9,7 +9,15 @@ import time
 
 import pytest
 
-from regcli.errors import DigestCollisionError, IntegrityError, MissingBlobError, SourceChangedError, StorageError, UsageError
+from regcli.errors import (
+    DigestCollisionError,
+    IntegrityError,
+    MissingBlobError,
+    MissingPathError,
+    SourceChangedError,
+    StorageError,
+    UsageError,
+)
 from regcli.store import blobs, packs
 from regcli.store.content import Content
 from tests.store.content_cases import Failing, all_files, collision, digest_of, flip, litter, pack_paths, store
@@ -223,9 +231,11 @@ def test_a_source_that_keeps_changing_is_refused(content: Content, tmp_path: obj
 def test_only_regular_files_can_be_put(content: Content, tmp_path: object) -> None:
     os.mkfifo(f"{tmp_path}/fifo")
     with content.batch() as batch:
-        for name in ("fifo", "missing", "."):
+        for name in ("fifo", "."):
             with pytest.raises((UsageError, StorageError)):
                 batch.put_file(f"{tmp_path}/{name}")
+        with pytest.raises(MissingPathError, match="there is no file"):
+            batch.put_file(f"{tmp_path}/missing")
 
 
 # Failures of the disk
