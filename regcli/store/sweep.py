@@ -302,21 +302,6 @@ def _are_equal(first: str, second: str) -> bool:
             os.close(descriptor)
 
 
-def restore_trash(content: Content, name: str) -> int:
-    """Move everything in one trash directory back; return how many files."""
-    moved = 0
-    for trash in trash_contents(content.root):
-        if trash.root.rpartition("/")[2] != name:
-            continue
-        with trash:
-            for digest in list(blobs.scan_blobs(trash.root)):
-                moved += _move_back(blobs.blob_path(trash.root, digest), blobs.blob_path(content.root, digest))
-            for identity in trash.index.pack_ids():
-                moved += _move_back(trash.index.pack_path(identity), content.index.pack_path(identity))
-    content.close()
-    return moved
-
-
 def purge(content: Content, *, now: float, older_than: float, dry_run: bool = False) -> int:
     """Delete trash directories older than so many seconds for good; return the bytes that the disk gets (would get) back."""
     limit = _stamp(now - older_than)

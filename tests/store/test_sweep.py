@@ -9,7 +9,7 @@ import pytest
 from regcli.errors import MissingBlobError, StorageError
 from regcli.store import blobs, packs
 from regcli.store.content import Content
-from regcli.store.sweep import pack_size, purge, remove_litter, restore_trash, sweep, trash_names
+from regcli.store.sweep import pack_size, purge, remove_litter, sweep, trash_names
 from tests.store.content_cases import Failing, all_files, digest_of, flip, pack_paths, store
 
 LARGE = packs.SMALL + 1000
@@ -134,11 +134,10 @@ def test_a_read_only_root_is_read_from_its_trash(content: Content, monkeypatch: 
     assert Content(content.root).read(digest_of(b"x" * LARGE)) == b"x" * LARGE
 
 
-def test_a_sweep_can_be_undone(content: Content) -> None:
+def test_asking_for_all_that_was_swept_undoes_the_sweep(content: Content) -> None:
     before = all_files(content.root)
     sweep(content, set(), now=NOW)
-    (name,) = trash_names(content.root)
-    assert restore_trash(content, name) == 4
+    assert content.have(EVERYTHING) == EVERYTHING
     after = {path: data for path, data in all_files(content.root).items() if not path.startswith("packs/index")}
     assert after == before
     assert list(content.check()) == []
