@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from itertools import islice
 
 import xxhash
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_READ = 1 << 30
 _KEPT_OPEN = 128
+_TOGETHER = 1 << 16
 
 
 class Content:
@@ -140,20 +142,23 @@ class Content:
         Raises:
             StorageError: it cannot be told of one, and there is no `unreadable`.
         """
-        wanted = {bytes.fromhex(digest): digest for digest in digests}
-        found = {wanted[digest]: place[1] for digest, place in self.index.places(wanted).items()}
-        for digest in wanted.values():
-            if digest in found:
-                continue
-            try:
-                size = self._loose_size(digest)
-            except StorageError as error:
-                if unreadable is None:
-                    raise
-                unreadable[digest] = error.message
-                continue
-            if size is not None:
-                found[digest] = size
+        found: dict[str, int] = {}
+        rest = iter(digests)
+        # A part at a time: the places of a million blobs take half a gigabyte.
+        while some := {bytes.fromhex(digest): digest for digest in islice(rest, _TOGETHER)}:
+            found.update([(some[digest], place[1]) for digest, place in self.index.places(some).items()])
+            for digest in some.values():
+                if digest in found:
+                    continue
+                try:
+                    size = self._loose_size(digest)
+                except StorageError as error:
+                    if unreadable is None:
+                        raise
+                    unreadable[digest] = error.message
+                    continue
+                if size is not None:
+                    found[digest] = size
         return found
 
     def _again(self, digest: str, attempt: int) -> bool:

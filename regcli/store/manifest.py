@@ -122,22 +122,22 @@ def decode_manifest(data: bytes, where: str) -> tuple[str, list[Entry]]:
     """
     if len(data) > MAX_MANIFEST:
         raise IntegrityError(f"{where} is larger than {MAX_MANIFEST} bytes")
-    first, newline, body = data.partition(b"\n")
-    header = jsontext.loads(first, where)
+    # Not `partition`: a manifest may be 50 MB, and one copy of it is enough.
+    start = data.find(b"\n") + 1 or len(data) + 1
+    header = jsontext.loads(data[: start - 1], where)
     if not isinstance(header, dict):
         raise IntegrityError(f"{where} is corrupt: no header")
     if header.get("format") != 1:
         raise IntegrityError(f"{where} has a format that this version of regcli does not know", hint="upgrade regcli")
     algorithm = header.get("algorithm")
-    if algorithm not in _ALGORITHMS or not newline or (body and body[-1:] != b"\n"):
+    if algorithm not in _ALGORITHMS or data[-1:] != b"\n":
         raise IntegrityError(f"{where} is corrupt: malformed header or a line is cut off")
     entries: list[Entry] = []
-    start = 0
     problem = None
     # A few MiB at a time: the lists that JSON gives are larger than the entries made of them.
-    while start < len(body) and problem is None:
-        end = body.find(b"\n", min(start + _BLOCK, len(body) - 1)) + 1
-        problem = _decode_lines(body[start : end - 1].split(b"\n"), where, entries)
+    while start < len(data) and problem is None:
+        end = data.find(b"\n", min(start + _BLOCK, len(data) - 1)) + 1
+        problem = _decode_lines(data[start : end - 1].split(b"\n"), where, entries)
         start = end
     if problem is None and header.get("entries") != len(entries):
         problem = "it does not have the number of entries that it says"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LINK_MODES = ("auto", "copy", "hardlink", "symlink", "reflink")
 _READ = files.READ
-_SLICE = 100_000
+_SLICE = 1 << 15
 
 
 class Materialized:
