@@ -180,6 +180,12 @@ def _corrupt(content: Content, digest: str) -> IntegrityError:
     return IntegrityError(f"blob {digest} is corrupt in {path}", hint="run `regcli verify` to see all damage")
 
 
+def _require_size(row: Wanted, size: int) -> None:
+    """Refuse a manifest that lies about the size of a blob which is what its digest says."""
+    if size != row[2]:
+        raise IntegrityError(f"the manifest says that {quote(row[0])} has {row[2]} bytes, but its blob has {size}")
+
+
 class Writer:
     """Writes files; one for each thread.
 
@@ -428,21 +434,21 @@ class Writer:
             raise MissingBlobError(
                 f"the content of {quote(self._path(row[0]))} is missing from the store: blob {row[1]}", hint=error.hint
             ) from error
-        if len(data) != row[2]:
-            raise IntegrityError(f"the manifest says that {quote(row[0])} has {row[2]} bytes, but its blob has {len(data)}")
+        _require_size(row, len(data))
         if self._setup.proofs is not None:
             self._setup.proofs.require_bytes(row[1], data, row[0])
         return data
 
-    def _prove(self, source: int, digest: str) -> bytes:
-        key = self._setup.prove(source, digest)
+    def _prove(self, source: int, row: Wanted) -> bytes:
+        key = self._setup.prove(source, row[1])
         if key is None:
-            raise _corrupt(self._setup.content, digest)
+            raise _corrupt(self._setup.content, row[1])
+        _require_size(row, os.fstat(source).st_size)
         return key
 
     def _link(self, row: Wanted, source: int, mode: str) -> bool:
         """Give the store's own file a name here; False where that cannot be."""
-        before = self._prove(source, row[1])
+        before = self._prove(source, row)
         path = os.path.abspath(blobs.blob_path(self._setup.content.root, row[1]))
         temporary = self._temporary()
         try:
@@ -472,13 +478,14 @@ class Writer:
                 if setup.proofs is not None:
                     self._copy_signed(setup.proofs, row, source, descriptor)
                 elif setup.link_mode in ("auto", "reflink") and blobs.clone(source, descriptor):
-                    self._prove(source, digest)
+                    self._prove(source, row)
                 else:
                     found, copied = blobs.copy_hashing(
                         source, descriptor, size, threads=self._threads, share=setup.link_mode != "copy"
                     )
-                    if found.hex() != digest or copied != size:
+                    if found.hex() != digest:
                         raise _corrupt(setup.content, digest)
+                    _require_size(row, copied)
                 status = os.fstat(descriptor)
             except BaseException:
                 _unlink(temporary, self._directory)
@@ -498,8 +505,9 @@ class Writer:
             found, copied = blobs.hash_file(target, hasher.update)
         else:
             found, copied = blobs.copy_hashing(source, target, size, update=hasher.update)
-        if found.hex() != digest or copied != size:
+        if found.hex() != digest:
             raise _corrupt(self._setup.content, digest)
+        _require_size(row, copied)
         proofs.require(digest, hasher.digest(), name)
 
 

@@ -185,9 +185,10 @@ def test_lies_about_sizes_are_found(planted: Planted, invoke: Run, work: Path) -
     small, large = planted.blob(CONTENT), planted.blob(b"x" * (2 << 20))
     for digest, size in ((small, 1), (small, 1 << 40), (small, 0), (large, 1), (large, 1 << 40), (large, (2 << 20) + 1)):
         planted.entries([["a", digest, size, 0]])
-        done = invoke("download", "zoo", "-o", "out")
-        assert done.code == 6, (size, done)
-        assert list((work / "out").iterdir()) == []
+        for mode in ("auto", "hardlink", "symlink"):
+            done = invoke("download", "zoo", "-o", "out", "--link-mode", mode)
+            assert done.code == 6, (size, mode, done)
+            assert list((work / "out").iterdir()) == []
         for command in (("verify",), ("verify", "zoo"), ("verify", "--quick")):
             found = invoke(*command)
             assert found.code == 1, (size, found)
