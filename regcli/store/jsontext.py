@@ -148,8 +148,15 @@ def loads(data: bytes, path: str, *, plain: bool = False) -> Any:
         # Nothing that regcli writes has so many; each costs memory a hundred times its two bytes.
         raise IntegrityError(f"{path} is corrupt: it has too many objects")
     try:
-        # Without objects no key can occur twice; the caller bounds the numbers.
-        return (_plain if plain and b"{" not in data else _strict)(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        if plain and b"{" not in data:
+            # Without objects no key can occur twice; the caller bounds the numbers.
+            try:
+                return _plain(text)
+            except ValueError:
+                # What is wrong is said below, in the same words whoever reads it.
+                pass
+        return _strict(text)
     except RecursionError:
         raise IntegrityError(f"{path} is corrupt: nested too deeply") from None
     except ValueError as error:

@@ -181,6 +181,13 @@ def test_bytes_that_are_no_manifest_are_refused(planted: Planted, invoke: Run, w
     assert not (work / "out").exists()
 
 
+def test_a_number_without_end_is_called_too_long(planted: Planted, invoke: Run) -> None:
+    planted.manifest(HEADER + b'["a","%s",%s,0]\n' % (b"0" * 32, b"9" * 5000))
+    done = invoke("download", "zoo", "-o", "out")
+    assert done.code == 6
+    assert done.stderr.splitlines()[0].endswith(" is corrupt: a number is too long")
+
+
 def test_lies_about_sizes_are_found(planted: Planted, invoke: Run, work: Path) -> None:
     small, large = planted.blob(CONTENT), planted.blob(b"x" * (2 << 20))
     for digest, size in ((small, 1), (small, 1 << 40), (small, 0), (large, 1), (large, 1 << 40), (large, (2 << 20) + 1)):
