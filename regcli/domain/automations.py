@@ -488,10 +488,5 @@ def _add_own(context: Context, name: str, definition: Definition) -> Automation:
 
 
 def _write_own(context: Context, kept: dict[str, Definition]) -> None:
-    path = own_path(context) or ""
     data = jsontext.dumps({"format": 1, "automations": kept}).encode() + b"\n"
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        files.replace_file(path, data, mode=0o600, durable=True)
-    except OSError as error:
-        raise files.explain(error, f"cannot write {path}") from error
+    files.replace_own_file(own_path(context) or "", data)

@@ -48,7 +48,7 @@ class Announcement:
     def withdraw(self) -> None:
         """Remove the markers: the commit was not made."""
         for path in self.paths:
-            _unlink(path)
+            files.unlink_quietly(path)
 
 
 def shared_directory(context: Context) -> str:
@@ -235,16 +235,9 @@ class Notice:
 
     def forget(self) -> None:
         """Remove the marker and the records of its tries."""
-        _unlink(self.path)
+        files.unlink_quietly(self.path)
         for name in self.records:
-            _unlink(f"{self.directory}/{name}")
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        return
+            files.unlink_quietly(f"{self.directory}/{name}")
 
 
 def _own_record(event_id: str) -> str:
@@ -340,4 +333,4 @@ def prune(context: Context) -> None:
             except OSError:
                 continue
         for _, name in sorted(aged)[:-KEPT]:
-            _unlink(f"{directory}/done/{name}")
+            files.unlink_quietly(f"{directory}/done/{name}")

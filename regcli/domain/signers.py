@@ -231,8 +231,4 @@ def remove_signer(trust: Trust, principal: str) -> list[Signer]:
 
 def _write(path: str, lines: list[str]) -> None:
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        files.replace_file(path, data, mode=0o600, durable=True)
-    except OSError as error:
-        raise files.explain(error, f"cannot write {path}") from error
+    files.replace_own_file(path, data)

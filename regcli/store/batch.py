@@ -10,7 +10,7 @@ import xxhash
 
 from regcli.errors import SourceChangedError, UsageError
 from regcli.store import blobs, files, packs
-from regcli.store.stage import LargeStage, PackStage, read_file, unlink
+from regcli.store.stage import LargeStage, PackStage, read_file
 from regcli.store.statcache import is_settled, make_key
 
 TYPE_CHECKING = False
@@ -217,7 +217,7 @@ class Batch:
         finally:
             if not keep:
                 os.close(owned)
-                unlink(temporary)
+                files.unlink_quietly(temporary)
         return state.hexdigest()
 
     def put_descriptor(
@@ -287,7 +287,7 @@ class Batch:
             if not keep:
                 if owned >= 0:
                     os.close(owned)
-                unlink(temporary)
+                files.unlink_quietly(temporary)
         return digest, size, finish() if finish is not None else b""
 
     def _adopt(self, digest: bytes, temporary: str, owned: int, size: int) -> bool:

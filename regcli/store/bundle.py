@@ -57,10 +57,7 @@ class BundleWriter:
                 self._finish()
         finally:
             self._stream.close()
-            try:
-                os.unlink(self._temporary)
-            except OSError:
-                pass
+            files.unlink_quietly(self._temporary)
 
     def _finish(self) -> None:
         self.add_text(END, jsontext.dumps({"blobs": self._count, "sha256": self._checksums}).encode() + b"\n")

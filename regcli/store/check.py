@@ -282,10 +282,7 @@ def write_blob_file(content: Content, digest: str, write: Callable[[int], bool])
                 files.remove_obstacle(path)
                 os.replace(temporary, path)
         finally:
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
+            files.unlink_quietly(temporary)
         files.fsync_directory(directory)
     except OSError as error:
         raise files.explain(error, f"cannot write {path}") from error

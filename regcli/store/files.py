@@ -172,6 +172,14 @@ def temporary_path(directory: str) -> str:
     return f"{directory}/.tmp-{os.getpid()}-{random_hex(8)}"
 
 
+def unlink_quietly(path: str) -> None:
+    """Remove a file that does no harm where it stays, as a sweep finds it; it may be gone already."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
 def create_exclusive(path: str, data: bytes, *, mode: int = 0o444) -> bool:
     """Publish a whole, durable file under a name that must not exist: the commit point of every log.
 
@@ -200,10 +208,7 @@ def create_exclusive(path: str, data: bytes, *, mode: int = 0o444) -> bool:
     except OSError as error:
         raise explain(error, f"cannot write {path}") from error
     finally:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
+        unlink_quietly(temporary)
     if won:
         try:
             fsync_directory(directory)
@@ -276,13 +281,23 @@ def replace_file(path: str, data: bytes | Iterable[bytes | bytearray], *, mode: 
             os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
+        unlink_quietly(temporary)
         raise
     if durable:
         fsync_directory(os.path.dirname(path))
+
+
+def replace_own_file(path: str, data: bytes) -> None:
+    """Replace a file of the user's own, durable and for no other user; its directory is made where it is missing.
+
+    Raises:
+        StorageError: the file could not be written; the old one stays.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        replace_file(path, data, mode=0o600, durable=True)
+    except OSError as error:
+        raise explain(error, f"cannot write {path}") from error
 
 
 def remove_obstacle(path: str) -> None:

@@ -138,10 +138,7 @@ class PackWriter:
             os.close(self._descriptor)
             self._descriptor = -1
         if drop:
-            try:
-                os.unlink(self.path)
-            except OSError:
-                pass
+            files.unlink_quietly(self.path)
 
 
 def read_exactly(descriptor: int, size: int, offset: int) -> bytes:

@@ -345,10 +345,7 @@ class PackSet:
             self._parts.append(_Part(name, Index(data), list(numbers)))
         # Only now: until the new one is there, the old ones are what makes reading cheap.
         for old in [part.name for part in taken if part.name] + self._stale:
-            try:
-                os.unlink(f"{directory}/{old}")
-            except OSError:
-                pass
+            files.unlink_quietly(f"{directory}/{old}")
         for part in taken:
             part.index.close()
         self._stale = []

@@ -102,7 +102,7 @@ class LargeStage:
                 raise OSError(0, "replaced")
             os.chmod(temporary, stat.S_IMODE(before.st_mode) & 0o555 | 0o444)
         except OSError:
-            unlink(temporary)
+            files.unlink_quietly(temporary)
             return None
         return temporary
 
@@ -115,7 +115,7 @@ class LargeStage:
             files.write_all(descriptor, data)
             os.fchmod(descriptor, 0o444)
         except OSError:
-            unlink(path)
+            files.unlink_quietly(path)
             raise
         self.paths[digest] = path
 
@@ -187,17 +187,8 @@ class LargeStage:
         for descriptor in self._open:
             os.close(descriptor)
         for path in self.paths.values():
-            unlink(path)
+            files.unlink_quietly(path)
         self.paths, self._open = {}, []
-
-
-def unlink(path: str) -> None:
-    """Remove a temporary file that may be gone; an empty path is none."""
-    if path:
-        try:
-            os.unlink(path)
-        except OSError:
-            pass
 
 
 def read_file(path: str) -> bytes:
