@@ -7,9 +7,11 @@ that was interrupted is finished by running it again: what is there already is r
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import LINK, SOURCE, Collection, locate
+from regcli.domain.collections import PURGED, SOURCE, Collection, empty_state, is_live, locate, reduce_collection
 from regcli.domain.registries import VISIBILITIES, create_registry, find_registry, protect
+from regcli.domain.repeating import creation, operations
 from regcli.domain.settings import is_personal, register_entity
+from regcli.domain.vetting import made_by, rehearse, vet_commits, vet_entry
 from regcli.errors import ConflictError, IntegrityError, NotFoundError, RegcliError
 from regcli.model import (
     Alias,
@@ -25,7 +27,9 @@ from regcli.model import (
 )
 from regcli.store import backrefs
 from regcli.store.bundle import BundleReader
-from regcli.store.manifest import REFERENCE, decode_manifest
+from regcli.store.chain import GENESIS, Snapshot
+from regcli.store.manifest import REFERENCE, decode_manifest, manifest_digest
+from regcli.store.records import Records
 from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
-    from regcli.store.chain import Snapshot
+    from regcli.store.manifest import Entry
 
     Operation = dict[str, Any]
     Commit = dict[str, Any]
@@ -42,13 +46,8 @@ if TYPE_CHECKING:
 _SMALL = 1 << 20
 _PUBLISH_BYTES = 1 << 30
 _PUBLISH_BLOBS = 5000
-_FIELDS = frozenset(
-    [
-        "id", "digest", "algorithm", "manifest", "manifest_sha256", "size", "file_count", "description", "metadata", "metrics",
-        "tags", "ttl", "inputs", "run", "created_at", "created_by", "updated_at",
-    ]
-)  # fmt: skip
-_OPS = frozenset(["create", "version", "link", "alias", "tags", "edit", "delete", "undelete", "unlink", "purge", "remove"])
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+_OF_THE_MANIFEST = ("manifest_sha256", "algorithm", "digest", "size", "file_count")
 
 
 class Imported:
@@ -76,14 +75,23 @@ class Imported:
 
 
 class _Part:
-    """One collection of a bundle, checked: what the index says of it, its reference here, its commits."""
+    """One collection of a bundle, checked: what the index says of it, its reference here, its commits.
 
-    __slots__ = ("commits", "entry", "ref")
+    `needed` are the records of versions whose content must be there, when all of it was tried out.
+    """
+
+    __slots__ = ("commits", "entry", "needed", "ref")
 
     def __init__(self, entry: dict[str, Any], ref: CollectionRef, commits: list[Commit]) -> None:
         self.entry = entry
         self.ref = ref
         self.commits = commits
+        self.needed: list[dict[str, Any]] = []
+
+    @property
+    def first(self) -> Commit | None:
+        """The first commit."""
+        return self.commits[0] if self.commits else None
 
 
 def import_bundle(context: Context, path: str, *, progress: Callable[[int, int], None] | None = None) -> Imported:
@@ -98,16 +106,26 @@ def import_bundle(context: Context, path: str, *, progress: Callable[[int, int],
     with BundleReader(path) as bundle:
         context.make_root()
         parts = [_parse_part(bundle, entry) for entry in _entries(bundle)]
-        _check_content(context, bundle, parts)
-        origin = str(bundle.index.get("root"))
+        if len({fold(str(part.ref)) for part in parts}) < len(parts):
+            raise IntegrityError(f"{quote(path)} is damaged: it has a collection twice; nothing was imported")
+        origin = _origin_of(bundle)
         for part in parts:
             _check_target(context, part, origin)
+            _rehearse(context, bundle, part, origin)
+        _check_content(context, bundle, parts)
         with context.lock("content"):
             _take_content(context, bundle, done, progress)
             places = {str(part.entry["place"]): _prepare(context, part).place for part in parts}
             for part in parts:
                 _replay(context, part, origin, places, done)
     return done
+
+
+def _origin_of(bundle: BundleReader) -> str:
+    root = bundle.index.get("root")
+    if not isinstance(root, str) or not root.isalnum() or len(root) > 64:
+        raise IntegrityError(f"{quote(bundle.path)} is damaged: it names no root")
+    return root
 
 
 def _entries(bundle: BundleReader) -> list[dict[str, Any]]:
@@ -120,56 +138,25 @@ def _entries(bundle: BundleReader) -> list[dict[str, Any]]:
 def _parse_part(bundle: BundleReader, entry: dict[str, Any]) -> _Part:
     """Check everything that a bundle says of one collection; it may have been made by anybody."""
     try:
-        TypeName.parse(entry["type"])
-        if entry["kind"] not in (SOURCE, LINK) or not isinstance(entry["place"], str):
-            raise ValueError("neither source nor links")
+        vet_entry(entry)
         if "registry" in entry:
             settings = entry["registry"]
             if settings["visibility"] not in VISIBILITIES:
                 raise ValueError("an unknown visibility")
-            [TypeName.parse(item) for item in settings["types"]]
-            [Alias.parse(item) for item in settings["protected"]]
             ref = CollectionRef(CollectionName.parse(entry["name"]), registry=RegistryName.parse(settings["name"]))
         else:
             entity, project = EntityName.parse(entry["entity"]), ProjectName.parse(entry["project"])
             ref = CollectionRef(ArtifactName.parse(entry["name"]), entity=entity, project=project)
-        commits = list(bundle.read_chain(entry["chain"]))
-        for commit in commits:
-            for op in commit["ops"]:
-                _check_operation(op)
-            if not all(isinstance(commit[key], str) for key in ("time", "user", "host", "command")):
-                raise ValueError("a commit without its author")
-            int(commit["seq"])
+        commits = vet_commits(entry, list(bundle.read_chain(entry["chain"])))
     except RegcliError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise IntegrityError(f"{quote(bundle.path)} is damaged: {error!r}") from None
+    except _MALFORMED as error:
+        raise _damaged(bundle.path, error) from None
     return _Part(entry, ref, commits)
 
 
-def _check_operation(op: Operation) -> None:
-    name = op["op"]
-    if name not in _OPS:
-        raise ValueError(f"an unknown operation {name!r}")
-    if name in ("version", "link"):
-        record = op["record"]
-        if not record.keys() >= _FIELDS or int(op["version"]) < 0 or not isinstance(record["tags"], list):
-            raise ValueError("an incomplete version")
-        if len(record["id"]) != 32 or not set(record["id"]) <= set("0123456789abcdef"):
-            raise ValueError("a malformed id")
-        if name == "link" and not {"entity", "project", "name", "version", "place"} <= record["source"].keys():
-            raise ValueError("a link without its source")
-    elif name == "alias":
-        Alias.parse(op["alias"])
-
-
-def _versions(part: _Part) -> Iterator[tuple[int, dict[str, Any], bool]]:
-    """Yield (index, record, whether its content was purged) of the versions that a part makes."""
-    for commit in part.commits:
-        purged = {op["version"] for op in commit["ops"] if op["op"] == "purge"}
-        for op in commit["ops"]:
-            if op["op"] in ("version", "link"):
-                yield op["version"], op["record"], op["version"] in purged
+def _damaged(path: str, error: Exception) -> IntegrityError:
+    return IntegrityError(f"{quote(path)} is damaged: {error!r}; nothing was imported")
 
 
 def _check_content(context: Context, bundle: BundleReader, parts: list[_Part]) -> None:
@@ -178,19 +165,25 @@ def _check_content(context: Context, bundle: BundleReader, parts: list[_Part]) -
     if damaged is not None:
         raise IntegrityError(f"{quote(bundle.path)} is damaged: blob {damaged} has other bytes; nothing was imported")
     content = context.root.content
-    gone = _withdrawn(parts)
-    manifests: dict[str, str] = {}
+    manifests: dict[str, dict[str, Any]] = {}
     for part in parts:
-        for _, record, purged in _versions(part):
-            if not purged and record["id"] not in gone:
-                manifests[record["manifest"]] = record["manifest_sha256"]
+        for record in part.needed:
+            expected = manifests.setdefault(record["manifest"], record)
+            if any(record[key] != expected[key] for key in _OF_THE_MANIFEST):
+                raise IntegrityError(
+                    f"{quote(bundle.path)} is damaged: versions with one manifest differ; nothing was imported"
+                )
     wanted: set[str] = set(manifests)
-    for address, expected in manifests.items():
+    sizes: dict[str, int] = {}
+    for address, record in manifests.items():
         data = b"".join(bundle.stream(address)) if address in bundle.blobs else content.read(address)
-        if sha256_hex(data) != expected:
-            raise IntegrityError(f"{quote(bundle.path)} is damaged: manifest {address} is not the one that its history names")
-        _, entries = decode_manifest(data, f"manifest {address}")
-        wanted.update(digest for _, digest, _, flags, _ in entries if not flags & REFERENCE)
+        entries = _entries_of(bundle, record, data)
+        for name, digest, size, flags, _ in entries:
+            if flags & REFERENCE:
+                continue
+            wanted.add(digest)
+            if sizes.setdefault(digest, size) != size or bundle.blobs.get(digest, (0, size))[1] != size:
+                raise IntegrityError(f"{quote(bundle.path)} is damaged: {quote(name)} has another size; nothing was imported")
     missing = wanted - bundle.blobs.keys()
     missing -= content.have(missing)
     if missing:
@@ -198,25 +191,21 @@ def _check_content(context: Context, bundle: BundleReader, parts: list[_Part]) -
             f"{quote(bundle.path)} lacks {len(missing)} blobs that are not here either, such as {min(missing)}",
             hint="import the bundle that it continues first",
         )
+    for digest, size in content.sizes(sizes.keys() - bundle.blobs.keys()).items():
+        if sizes[digest] != size:
+            raise IntegrityError(f"{quote(bundle.path)} is damaged: blob {digest} has another size; nothing was imported")
 
 
-def _withdrawn(parts: list[_Part]) -> set[str]:
-    """Return the ids of links that were withdrawn again, whose content a bundle need not have."""
-    gone: set[str] = set()
-    for part in parts:
-        if part.entry["kind"] != LINK:
-            continue
-        ids = {index: record["id"] for index, record, _ in _versions(part)}
-        gone.update(
-            ids[op["version"]]
-            for commit in part.commits
-            for op in commit["ops"]
-            if op["op"] == "unlink" and op["version"] in ids
-        )
-    for part in parts:
-        if part.entry["kind"] == SOURCE:
-            gone -= {record["id"] for _, record, purged in _versions(part) if not purged}
-    return gone
+def _entries_of(bundle: BundleReader, record: dict[str, Any], data: bytes) -> list[Entry]:
+    """Return the entries of a manifest that is the one, and what its version's record says that it is."""
+    address = record["manifest"]
+    if sha256_hex(data) != record["manifest_sha256"]:
+        raise IntegrityError(f"{quote(bundle.path)} is damaged: manifest {address} is not the one that its history names")
+    algorithm, entries = decode_manifest(data, f"manifest {address}")
+    told = (record["algorithm"], record["digest"], record["size"], record["file_count"])
+    if told != (algorithm, manifest_digest(entries, algorithm), sum([entry[2] for entry in entries]), len(entries)):
+        raise IntegrityError(f"{quote(bundle.path)} is damaged: a version is not what its manifest {address} says")
+    return entries
 
 
 def _find_target(context: Context, part: _Part) -> Collection | None:
@@ -252,7 +241,7 @@ def _check_target(context: Context, part: _Part, origin: str) -> None:
     state = target.state
     if (state["kind"], state["type"]) != (part.entry["kind"], part.entry["type"]):
         raise ConflictError(f"{quote(target.ref)} exists here as {state['kind']} of type {quote(state['type'])}")
-    for index, record, _ in _versions(part):
+    for index, record in made_by(part.commits):
         here = target.snapshot.records.get(index)
         if here is not None and here["id"] != record["id"]:
             raise ConflictError(
@@ -332,22 +321,56 @@ def _replay(context: Context, part: _Part, origin: str, places: dict[str, str], 
     whole = bool(part.entry["whole"])
     if not target.exists:
         _create(context, target, part, origin)
-    for number, commit in enumerate(part.commits, 1):
-        if whole and commit["seq"] <= mark:
-            continue
-        last = number == len(part.commits)
-        seq = int(part.entry["last_seq"]) if last else commit["seq"]
-        source = {key: commit.get(key) for key in ("time", "user", "host", "command", "reason", "seq")}
-        source.update(root=origin, place=part.entry["place"], upto=seq if whole else 0)
-        _append(context, target, commit["ops"], source, places, known, done, whole=whole)
+    for commit, source in _sources(part, origin):
+        if not whole or commit["seq"] > mark:
+            _append(context, target, commit["ops"], source, places, known, done, whole=whole)
     done.collections.append(target.reread().ref)
 
 
+def _sources(part: _Part, origin: str) -> Iterator[tuple[Commit, dict[str, Any]]]:
+    """Yield each commit with what the log here will say of where it comes from."""
+    for number, commit in enumerate(part.commits, 1):
+        last = number == len(part.commits)
+        seq = part.entry["last_seq"] if last else commit["seq"]
+        source = {key: commit[key] for key in ("time", "user", "host", "command", "reason", "seq")}
+        source.update(root=origin, place=part.entry["place"], upto=seq if part.entry["whole"] else 0)
+        yield commit, source
+
+
+def _rehearse(context: Context, bundle: BundleReader, part: _Part, origin: str) -> None:
+    """Try everything out that `_replay` will do, and note which versions will need their content."""
+    target = _find_target(context, part)
+    known = _known_ids(target, part) if target is not None else {}
+    mark = _watermark(target, origin, part)
+    after = target.snapshot.copy() if target is not None else Snapshot(0, GENESIS, empty_state(), Records("", _nothing))
+    registry = target.registry if target is not None else None
+    try:
+        if target is None or not target.exists:
+            first = {"time": "", "user": "", "ops": [creation(part.entry, part.ref, part.first, origin, registry)]}
+            reduce_collection(after.state, after.records, first)
+        for commit, source in _sources(part, origin):
+            if part.entry["whole"] and commit["seq"] <= mark:
+                continue
+            ops = operations(registry, str(part.ref), after.state, commit["ops"], {}, known, [], whole=part.entry["whole"])
+            rehearse(after.state, after.records, ops, source)
+    except _MALFORMED as error:
+        raise _damaged(bundle.path, error) from None
+    for index, _ in made_by(part.commits):
+        record = after.records.get(index)
+        if record is not None and record["state"] != PURGED and (part.entry["kind"] == SOURCE or is_live(record)):
+            part.needed.append(record)
+
+
+def _nothing() -> Records:
+    return Records("", _nothing)
+
+
 def _known_ids(target: Collection, part: _Part) -> dict[int, str]:
+    """Return the ids of those versions of a part that are here already."""
     if not target.exists:
         return {}
     found = {}
-    for index, _, _ in _versions(part):
+    for index, _ in made_by(part.commits):
         record = target.snapshot.records.get(index)
         if record is not None:
             found[index] = record["id"]
@@ -355,28 +378,8 @@ def _known_ids(target: Collection, part: _Part) -> dict[int, str]:
 
 
 def _create(context: Context, target: Collection, part: _Part, origin: str) -> None:
-    entry = part.entry
-    first = part.commits[0] if part.commits else None
-    creation: Operation = {
-        "op": "create",
-        "id": sha256_hex(f"{origin}:{entry['place']}".encode())[:32],
-        "kind": entry["kind"],
-        "name": str(part.ref.name),
-        "type": entry["type"],
-        "description": str(entry["description"]),
-        "tags": [str(tag) for tag in entry["tags"]],
-    }
-    if first is not None:
-        creation.update(created_at=first["time"], created_by=first["user"])
-    if target.registry is not None:
-        creation["registry"] = target.registry.state["id"]
-    else:
-        creation.update(entity=str(part.ref.entity), project=str(part.ref.project))
-
     def check(snapshot: Snapshot) -> list[Operation]:
-        if target.at(snapshot).exists:
-            return []
-        return [creation]
+        return [] if target.at(snapshot).exists else [creation(part.entry, part.ref, part.first, origin, target.registry)]
 
     context.transact(target.chain, check)
 
@@ -393,62 +396,27 @@ def _append(
     whole: bool,
 ) -> None:
     made = 0
+    remarks: list[str] = []
 
     def check(snapshot: Snapshot) -> list[Operation]:
         nonlocal made
-        kept: list[Operation] = []
-        following = snapshot.state["next"]
-        made = 0
-        for op in ops:
-            name = op["op"]
-            if name in ("create", "remove"):
-                continue
-            if name in ("version", "link"):
-                if op["version"] in known:
-                    continue
-                if op["version"] > following:
-                    kept.append({"op": "reserve", "version": op["version"]})
-                kept.append({**op, "record": _moved(context, target, op, places)})
-                following = op["version"] + 1
-                made += 1
-            elif name == "alias":
-                kept.extend(_alias(target, snapshot, op, known, done, whole=whole))
-            elif whole or op.get("version") not in known:
-                kept.append(op)
+        remarks.clear()
+        kept = operations(target.registry, target.ref, snapshot.state, ops, places, known, remarks, whole=whole)
+        new = [op for op in kept if op["op"] in ("version", "link")]
+        for op in new:
+            _mark_backrefs(context, target, op)
+        made = len(new)
         return kept
 
     context.transact(target.chain, check, settings_seq=target.settings_seq, origin=source)
     done.versions += made
+    done.remarks.extend(remarks)
 
 
-def _moved(context: Context, target: Collection, op: Operation, places: dict[str, str]) -> dict[str, Any]:
-    """Return a record whose places are those of this root, after writing the markers of what it points to."""
-    record = dict(op["record"])
-    inputs = [{**item, "place": places.get(item["place"], item["place"])} for item in record["inputs"]]
-    record["inputs"] = inputs
-    for item in inputs:
+def _mark_backrefs(context: Context, target: Collection, op: Operation) -> None:
+    """Write the markers of what a version points to, before the commit that makes it."""
+    record = op["record"]
+    for item in record["inputs"]:
         backrefs.add_backref(context.root.path, item["id"], backrefs.INPUT, target.place, op["version"])
     if op["op"] == "link":
-        source = record["source"]
-        record["source"] = {**source, "place": places.get(source["place"], source["place"])}
         backrefs.add_backref(context.root.path, record["id"], backrefs.LINK, target.place, op["version"])
-    return record
-
-
-def _alias(
-    target: Collection, snapshot: Snapshot, op: Operation, known: dict[int, str], done: Imported, *, whole: bool
-) -> list[Operation]:
-    """Return an alias operation as it applies here; an alias that this root has put elsewhere itself stays there."""
-    held = snapshot.state["aliases"].get(fold(op["alias"]))
-    registry = target.registry
-    protection = registry.state["protected"].get(fold(op["alias"])) if registry is not None else None
-    if protection is not None and protection["signed"]:
-        done.remarks.append(f"alias {quote(op['alias'])} of {quote(target.ref)} needs a signature here and was left out")
-        return []
-    after = op["after"]
-    if not whole and (after in known or (held is not None and after is not None)):
-        if held is None or held[1] != after:
-            done.remarks.append(f"alias {quote(op['alias'])} of {quote(target.ref)} was left as it is here")
-        return []
-    before = held[1] if held is not None else None
-    return [] if before == after else [{"op": "alias", "alias": op["alias"], "before": before, "after": after}]
