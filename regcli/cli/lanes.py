@@ -163,7 +163,7 @@ def _performer(command: str) -> Perform:
 
 
 def serve(command: str, words: list[str]) -> int | None:
-    """Serve `regcli COMMAND WORDS…` and return the exit code, or None to leave it to the full program."""
+    """Serve a command with the words after its name, and return the exit code, or None to leave it to the full program."""
     parsed = parse(words, GRAMMARS[command])
     if parsed is None or sys.stdout is None or sys.stderr is None:
         return None

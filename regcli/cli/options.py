@@ -52,6 +52,8 @@ def _keep(name: str) -> Callback:
 def _change_directory(ctx: typer.Context, _param: CallbackParam, value: str | None) -> None:
     if value is None or ctx.resilient_parsing:
         return
+    if not value:
+        raise UsageError("-C is empty", hint="name a directory")
     try:
         os.chdir(value)
     except (FileNotFoundError, NotADirectoryError):
