@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 INTERNAL = 70
+# How the parser begins to complain of words that no parameter takes.
+_EXTRA = "Got unexpected extra argument(s) ("
 
 HELP = """Keep versions of models and datasets in a directory, and publish them in registries
 
@@ -146,7 +148,7 @@ def _explain_usage(error: ClickException) -> tuple[str, str | None]:
         hint = f"see `{error.ctx.command_path} --help`"
     if isinstance(error, NoSuchOption):
         if error.possibilities:
-            hint = f"did you mean {' or '.join(sorted(error.possibilities))}? {hint or ''}".strip()
+            hint = f"did you mean {' or '.join(error.possibilities)}? {hint or ''}".strip()
         return f"there is no option {error.option_name}", hint
     if isinstance(error, MissingParameter) and error.param is not None:
         name = error.param.metavar or (error.param.name or "").upper()
@@ -155,8 +157,25 @@ def _explain_usage(error: ClickException) -> tuple[str, str | None]:
         return f"{name} is missing", hint
     if isinstance(error, BadParameter) and error.param is not None and error.param_hint is None:
         name = " / ".join(error.param.opts) if error.param.param_type_name == "option" else error.param.human_readable_name
-        return f"{name}: {_lower(error.message)}", hint
-    return _lower(error.format_message()), hint
+        return f"{name}: {_range_problem(error) or _lower(error.message)}", hint
+    message = error.format_message()
+    if message.startswith(_EXTRA):
+        return f"unexpected argument {quote(message.removeprefix(_EXTRA).removesuffix(')'))}", hint
+    return _lower(message.replace("requires an argument", "needs a value")), hint
+
+
+def _range_problem(error: BadParameter) -> str | None:
+    """Say of a number what the parser says of `int range` and `1<=x<=64`; None where it complains of something else."""
+    kind = getattr(error.param, "type", None)
+    what, _, complaint = error.message.partition(" is not ")
+    if complaint.startswith("a valid int"):
+        return f"{what} is not a whole number"
+    if complaint.startswith("a valid float"):
+        return f"{what} is not a number"
+    if not complaint.startswith("in the range "):
+        return None
+    least, most = getattr(kind, "min", None), getattr(kind, "max", None)
+    return f"{what} is not {least} to {most}" if most is not None else f"{what} is less than {least}"
 
 
 def _lower(message: str) -> str:

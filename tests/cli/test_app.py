@@ -366,3 +366,23 @@ def test_a_name_that_the_locale_cannot_write_is_bad_input(run: Invoke, work: Pat
     assert "PYTHONUTF8=1" in result.stderr
     run("download", "a", "-o", "out", environment={**ascii_only, "PYTHONUTF8": "1"}).ok()
     assert (work / "out" / "파일.txt").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["download", "zoo", "out"], "unexpected argument 'out'", "see `regcli download --help`"),
+        (["download", "zoo", "out (1)", "x"], "unexpected argument 'out (1) x'", "see `regcli download --help`"),
+        (["search", "--limit", "0"], "--limit: 0 is less than 1", "see `regcli search --help`"),
+        (["search", "--limit", "x"], "--limit: 'x' is not a whole number", "see `regcli search --help`"),
+        (["download", "zoo", "-j", "99"], "--jobs / -j: 99 is not 1 to 64", "see `regcli download --help`"),
+        (["--wait", "x", "ls"], "--wait: 'x' is not a number", "see `regcli --help`"),
+        (["log", "--nmae"], "there is no option --nmae", "did you mean --name or --meta or --base? see `regcli log --help`"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_the_parser_finds_wrong_is_said_in_plain_words(
+    invoke: Invoke, arguments: list[str], message: str, hint: str
+) -> None:
+    failed = invoke("--json", *arguments)
+    assert (failed.code, failed.error["message"], failed.error["hint"]) == (2, message, hint)
