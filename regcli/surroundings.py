@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 APP_NAME = "regcli"
 ROOT_DIRECTORY = ".regcli"
+DATA_DIRECTORY = "user data directory"
 DEFAULT_WAIT = 30.0
 # The machine's own list of those whose signatures are believed; root keeps it.
 SYSTEM_SIGNERS = "/etc/regcli/allowed_signers"
@@ -87,7 +88,7 @@ def find_root(option: str | None, variables: Mapping[str, str], config: ConfigFi
     found = _nearest(ROOT_DIRECTORY, os.path.isdir)
     if found is not None:
         return Setting(found, "nearest .regcli directory")
-    return config.user.get("root") or Setting(user_data_path(variables), "user data directory")
+    return config.user.get("root") or Setting(user_data_path(variables), DATA_DIRECTORY)
 
 
 def find_project(option: str | None, variables: Mapping[str, str], config: ConfigFiles | None = None) -> Setting | None:

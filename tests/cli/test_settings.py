@@ -16,7 +16,10 @@ from regcli.cli.settings import Options, read_settings
 from regcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.conftest import Result
 
 
 def options(root: str | None = None, project: str | None = None) -> Options:
@@ -162,3 +165,17 @@ def test_when_to_colour(choice: str, environment: dict[str, str], on_terminal: b
     assert settings.wants_color(choice, Terminal(), environment) is on_terminal
     assert settings.wants_color(choice, io.StringIO(), environment) is in_pipe
     assert settings.wants_color(choice, None, environment) is (in_pipe or choice == "always")
+
+
+def test_init_says_how_a_root_is_used_that_is_not_found_by_itself(
+    invoke: Callable[..., Result], root: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "--root or REGCLI_ROOT" in invoke("init", "elsewhere").ok().stderr
+    assert "--root" not in invoke("init", root).ok().stderr
+    monkeypatch.delenv("REGCLI_ROOT")
+    assert "--root or REGCLI_ROOT" in invoke("init", ".").ok().stderr
+    assert invoke("init", ".", "-q").ok().stderr == ""
+    invoke("log", "regcli.toml", "-n", "a", "-t", "dataset").ok()
+    assert "`regcli init .regcli` makes one here" in invoke("init").ok().stderr
+    assert "--root" not in invoke("init", ".regcli").ok().stderr
+    assert invoke("config", "show", "--json").ok().json["settings"]["root"]["value"] == str(work / ".regcli")

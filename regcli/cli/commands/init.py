@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.questions import check_sharing
+from regcli.cli.settings import Options, read_settings
+from regcli.surroundings import DATA_DIRECTORY
+
+if TYPE_CHECKING:
+    from regcli.cli.context import Session
 
 app = typer.Typer()
 
@@ -45,6 +51,7 @@ def init(
         regcli init /srv/models --shared --group ml
     """
     session = session_of(ctx)
+    usual = session.settings.root
     check_sharing(shared=shared, group=group)
     if directory is not None:
         session.use_root(directory)
@@ -55,9 +62,19 @@ def init(
         session.context, entity, personal=personal, ttl=parse_default_ttl(ttl) if ttl is not None else "keep"
     )
     session.note(f"made a root at {root.path}" if made else f"there is a root at {root.path} already")
+    if directory is not None:
+        _say_how_to_use(session, root.path)
+    elif not made and usual.origin == DATA_DIRECTORY:
+        session.note("`regcli init .regcli` makes one here")
     if group is not None:
         from regcli.domain.sharing import share_root
 
         registries = share_root(session.context, group)
         session.note(f"shared it, with the registries {', '.join(registries)}, with group {group}")
     session.emit({"root": root.path, "id": root.id, "created": made, "entity": root.entity, "shared": root.shared}, [root.path])
+
+
+def _say_how_to_use(session: Session, path: str) -> None:
+    """Say how other commands find a root that they would not find from here by themselves."""
+    if os.path.realpath(read_settings(Options()).root.value) != os.path.realpath(path):
+        session.note("commands use it with --root or REGCLI_ROOT; they find a root by themselves where it is named .regcli")
