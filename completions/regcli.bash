@@ -42,7 +42,7 @@ _regcli_options() {
         'compare') reply='--metric -m --sort --lower --higher --limit --md --csv' ;;
         'diff') reply='--md --exit-code' ;;
         'lineage') reply='--format --direction --depth' ;;
-        'history') reply='--since --user --action --md' ;;
+        'history') reply='--since --user --action --limit --md' ;;
         'export') reply='--output -o --since' ;;
         'import') reply='--registry --type -t' ;;
         'init') reply='--entity --personal --ttl --shared --group' ;;
@@ -148,6 +148,7 @@ _regcli_value() {
         'history --since') reply='nothing' ;;
         'history --user') reply='user' ;;
         'history --action') reply='nothing' ;;
+        'history --limit') reply='nothing' ;;
         'export --output'|'export -o') reply='file' ;;
         'export --since') reply='nothing' ;;
         'import --registry') reply='registry' ;;

@@ -405,6 +405,14 @@ def parse_project(text: str, default_entity: str) -> ProjectRef:
 def parse_collection(text: str, current: ProjectRef) -> CollectionRef:
     """Parse a collection's reference without selector; the number of segments decides what it names."""
     parts = text.split("/")
+    if len(parts) in (2, 3) and not parts[-1] and all(parts[:-1]):
+        what = "a registry" if len(parts) == 2 else "a project"
+        raise InvalidReferenceError(
+            f"{quote(text)} names {what}, not a collection", hint=f"`regcli ls {quote(text)}` lists its collections"
+        )
+    if ":" in parts[-1]:
+        name, _ = split_reference(text)
+        raise InvalidReferenceError(f"{quote(text)} names a version, not a collection", hint=f"use {quote(name)}")
     if len(parts) == 1:
         return CollectionRef(ArtifactName.parse(parts[0]), entity=current.entity, project=current.project)
     if len(parts) == 2:

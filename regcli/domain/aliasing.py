@@ -210,7 +210,7 @@ def remove_aliases(
                 check_expectation(alias, held[1] if held else None, expect)
                 if held is None or (index is not None and held[1] != index):
                     where = now.version_ref(index) if index is not None else now.ref
-                    hint = f"it is on v{held[1]}" if held is not None else None
+                    hint = f"it is on v{held[1]}" if held is not None else f"`regcli alias ls {quote(now.ref)}` lists them"
                     raise NotFoundError(f"{quote(where)} has no alias {quote(alias)}", hint=hint)
                 ops.append({"op": "alias", "alias": held[0], "before": held[1], "after": None})
             return sign_aliases(context, now, snapshot, ops)

@@ -424,8 +424,16 @@ def _nearest_hint(context: Context, ref: CollectionRef) -> str | None:
     if close is not None:
         found = CollectionRef(close, registry=ref.registry, entity=ref.entity, project=ref.project)
         return f"did you mean {quote(str(found))}?"
+    if registry is None and _names_registry(context, ref.name):
+        return f"{quote(ref.name)} is a registry: `regcli ls {quote(f'{ref.name}/')}` lists its collections"
     where = registry.name if registry is not None else f"{ref.entity}/{ref.project}"
     return f"`regcli ls {where}/` lists what is there" if names else f"{quote(where)} has no collections yet"
+
+
+def _names_registry(context: Context, name: str) -> bool:
+    from regcli.domain.listing import list_visible_registries
+
+    return any(fold(registry.name) == fold(name) for registry in list_visible_registries(context))
 
 
 def require_right(context: Context, collection: Collection, action: str) -> None:

@@ -16,7 +16,7 @@ from regcli.errors import (
     TypeNotAcceptedError,
     UsageError,
 )
-from regcli.model import ArtifactName, CollectionRef, parse_collection, parse_reference, quote
+from regcli.model import ArtifactName, CollectionRef, fold, parse_collection, parse_reference, quote
 from regcli.store import backrefs
 from regcli.store.files import random_hex
 
@@ -173,8 +173,21 @@ def link_version(
                 # The link is made. A linked version never expires, whatever its TTL says; `unlink` clears it then.
                 context.warnings.append(f"the TTL of {source.ref} was not cleared: {error.message}")
     after = target.at(change.snapshot)
+    if target.registry is None and not target.exists:
+        _warn_of_registry(context, after)
     record = change.snapshot.records.get(index) or {}
     return Linked(Version(after, index, record), moved_from(after, done), change.seq, created=created)
+
+
+def _warn_of_registry(context: Context, made: Collection) -> None:
+    """Warn of a collection made in the project under a registry's name: `link zoo model` was hardly meant so."""
+    from regcli.domain.listing import list_visible_registries
+
+    if any(fold(registry.name) == fold(made.name) for registry in list_visible_registries(context)):
+        context.warnings.append(
+            f"{quote(made.name)} is a registry too; {quote(made.ref)} was made in the project."
+            f" To publish in the registry, write {quote(f'{made.name}/COLLECTION')}"
+        )
 
 
 def creation(

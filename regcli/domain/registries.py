@@ -252,7 +252,7 @@ def _nearest_hint(context: Context, name: str) -> str:
     close = nearest(name, names)
     if close is not None:
         return f"did you mean {quote(close)}?"
-    return f"make it with `regcli registry create`; there are: {', '.join(sorted(names))}"
+    return f"make it with `regcli registry create {quote(name)}`; there are: {', '.join(sorted(names))}"
 
 
 def registry_directories(context: Context) -> list[str]:

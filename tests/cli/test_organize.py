@@ -265,3 +265,40 @@ def test_a_collection_takes_twenty_tags_at_once_and_a_version_more(two: Invoke) 
     two("tag", "add", "model/x", tags[0]).ok()
     assert len(two("tag", "ls", "model/x").ok().lines) == 21
     two("tag", "add", "model/x:v0", *tags).ok()
+
+
+def test_a_registry_or_version_where_a_collection_belongs_is_told_from_a_wrong_name(two: Invoke) -> None:
+    for command in (["show", "model/"], ["alias", "ls", "model/"], ["link", "a", "model/"]):
+        failed = two(*command, "--json")
+        assert (failed.code, failed.error["message"]) == (2, "'model/' names a registry, not a collection")
+        assert "`regcli ls 'model/'`" in failed.error["hint"]
+    assert two("show", "local/default/", "--json").error["message"] == "'local/default/' names a project, not a collection"
+    assert two("compare", "a:v1", "--json").error["message"] == "'a:v1' names a version, not a collection"
+    assert "`regcli ls 'dataset/'`" in two("show", "dataset", "--json").error["hint"]
+
+
+def test_a_link_collection_under_a_registrys_name_is_made_with_a_warning(two: Invoke) -> None:
+    made = two("link", "a", "Model", "--json").ok().json
+    assert made["ref"] == "local/default/Model:v0"
+    assert "'Model/COLLECTION'" in made["warnings"][0]
+    assert "warnings" not in two("link", "a:v0", "Model", "--json").ok().json
+
+
+def test_nothing_found_is_said_to_people_only(two: Invoke) -> None:
+    for command in (["search", "nowhere"], ["protect", "model"], ["files", "a", "*.none"]):
+        said = two(*command).ok()
+        assert said.stdout == ""
+        assert len(said.stderr.splitlines()) == 1
+        assert two(*command, "-q").ok().stderr == ""
+
+
+def test_history_shows_the_newest_and_on_which_version_an_alias_was(two: Invoke) -> None:
+    for version in ("v0", "v1"):
+        two("alias", "add", f"a:{version}", "best").ok()
+    two("alias", "rm", "a", "best").ok()
+    everything = two("history", "a", "--json").ok().json
+    newest = two("history", "a", "--limit", "2", "--json").ok().json
+    assert newest["events"] == everything["events"][-2:]
+    assert newest["total"] == everything["total"] == len(everything["events"])
+    rows = [line.split("\t") for line in two("history", "a", "--limit", "3").ok().stdout.splitlines()]
+    assert [row[5:7] for row in rows] == [["", "best v0"], ["best v0", "best v1"], ["best v1", ""]]

@@ -34,6 +34,8 @@ def files(
 
     version, entries = list_files(session.context, reference, pattern)
     documents = [entry_document(entry) for entry in entries]
+    if not documents:
+        session.note("no file matches" if pattern is not None else "there are no files in it")
     session.emit(
         {"ref": version.ref, "files": documents},
         table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ def history(
     ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="USER", help="Only this user's")] = None,
     action: Annotated[str | None, typer.Option("--action", metavar="ACTION", help="Only these, such as alias-moved")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many, the newest")] = None,
     markdown: Annotated[bool, typer.Option("--md", help="Print a Markdown table, for a CI job's summary")] = False,
 ) -> None:
     """Show who changed what, and when
@@ -32,6 +33,7 @@ def history(
     Examples:
         regcli history model/zoo
         regcli history model/ --action alias-moved --since 30d
+        regcli history --limit 20
         regcli history --json
         regcli history model/ --since 1d --md
     """
@@ -41,6 +43,10 @@ def history(
 
     moment = parse_since(since, session.context) if since is not None else None
     events = read(session.context, reference, since=moment, user=user, action=action)
+    total = len(events)
+    if limit is not None:
+        events = events[-limit:]
+        session.note_more(total - len(events))
     rows = [
         (
             event["seq"],
@@ -48,11 +54,17 @@ def history(
             event["user"],
             event["action"],
             event["ref"],
-            json_text(event["before"]),
-            f"{event['alias']} {json_text(event['after'])}".strip() if "alias" in event else json_text(event["after"]),
+            _value(event, "before"),
+            _value(event, "after"),
             event["reason"] or "",
         )
         for event in events
     ]
     view = table(["Seq", "When", "User", "Action", "On", "Before", "After", "Reason"], rows)
-    session.emit({"events": events}, markdown_lines(view) if markdown else view)
+    session.emit({"events": events, "total": total}, markdown_lines(view) if markdown else view)
+
+
+def _value(event: dict[str, Any], side: str) -> str:
+    """Return a value in words; that of an alias is the version that held it, after the alias's name."""
+    text = json_text(event[side])
+    return f"{event['alias']} {text}" if "alias" in event and text else text

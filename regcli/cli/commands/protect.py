@@ -10,7 +10,7 @@ from regcli.cli.context import session_of
 from regcli.cli.output import Chips
 from regcli.cli.parameters import Reason
 from regcli.errors import UsageError
-from regcli.model import Alias, RegistryName
+from regcli.model import Alias, RegistryName, quote
 
 app = typer.Typer()
 
@@ -54,6 +54,8 @@ def protect(
         roles.require(found.state, session.context.user, "view")
         listed = registries.protected_names(found.state)
         must = registries.signed_names(found.state)
+        if not listed:
+            session.note(f"registry {quote(found.name)} has no protected aliases")
         lines = [f"{name}\tsigned" if name in must else name for name in listed]
         session.emit({"registry": found.name, "aliases": listed, "signed": must}, lines)
         return

@@ -63,6 +63,8 @@ def search(
     total = len(results)
     results = results[:limit]
     session.note_more(total - len(results))
+    if not total:
+        session.note("nothing found")
     session.emit(
         {"results": [result.document() for result in results], "total": total},
         table(["Kind", "Reference", "Matched", "Value"], [(r.kind, r.ref, r.field, json_text(r.value)) for r in results]),
