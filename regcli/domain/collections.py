@@ -453,14 +453,13 @@ def with_fresh_settings(context: Context, collection: Collection) -> Collection:
     return Collection(collection.base, collection.chain, collection.snapshot, find_registry(context, collection.registry.name))
 
 
-def list_collections(context: Context, owner: str, registry: Registry | None) -> list[Collection]:
-    """Return the collections in a registry's or project's directory, sorted by name.
+def each_collection(context: Context, owner: str, registry: Registry | None) -> Iterator[Collection]:
+    """Yield the collections in a registry's or project's directory.
 
     One that is damaged is skipped with a warning, so that it never spoils the others.
     """
     from regcli.errors import RegcliError
 
-    found = []
     for base in collection_paths(owner):
         try:
             collection = open_collection_directory(context, base, registry)
@@ -468,5 +467,9 @@ def list_collections(context: Context, owner: str, registry: Registry | None) ->
             context.warnings.append(error.message)
             continue
         if collection.exists:
-            found.append(collection)
-    return sorted(found, key=lambda collection: fold(collection.name))
+            yield collection
+
+
+def list_collections(context: Context, owner: str, registry: Registry | None) -> list[Collection]:
+    """Return what `each_collection` finds, sorted by name."""
+    return sorted(each_collection(context, owner, registry), key=lambda collection: fold(collection.name))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.catalog import Catalog
-from regcli.domain.collections import Collection, find_collection, list_collections, open_collection_directory, require_right
+from regcli.domain.collections import Collection, each_collection, find_collection, list_collections, require_right
 from regcli.domain.documents import collection_document, registry_document, version_document
 from regcli.domain.registries import Registry, find_registry, list_registries, visible
 from regcli.domain.resolving import Version
-from regcli.errors import InvalidReferenceError, NotFoundError, RegcliError
+from regcli.errors import InvalidReferenceError, NotFoundError
 from regcli.model import (
     REGISTRY_PREFIX,
     ArtifactName,
@@ -20,7 +20,7 @@ from regcli.model import (
     quote,
     split_reference,
 )
-from regcli.store.layout import collection_paths, project_path, project_paths
+from regcli.store.layout import project_path, project_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,15 +68,9 @@ def list_projects(context: Context) -> list[Project]:
 
 
 def _open_project(context: Context, base: str) -> Project | None:
-    for path in collection_paths(base):
-        try:
-            collection = open_collection_directory(context, path, None)
-        except RegcliError as error:
-            context.warnings.append(error.message)
-            continue
-        if collection.exists:
-            # All collections of a project spell its name as the first one did.
-            return Project(collection.state["entity"], collection.state["project"], base)
+    for collection in each_collection(context, base, None):
+        # All collections of a project spell its name as the first one did.
+        return Project(collection.state["entity"], collection.state["project"], base)
     return None
 
 
