@@ -1,7 +1,8 @@
 """Delete and undelete versions. Deleting is soft: the bytes stay until `gc`, and until then it can be undone.
 
 The rules (spec 3.7 and 3.8): a version whose link holds a protected alias is deleted by nobody; a link in the way is
-withdrawn only with `force`, by someone who may withdraw it; a custom alias goes only with `delete_aliases`.
+withdrawn only with `force`, by someone who may withdraw it; a custom alias goes only with `delete_aliases`. A version whose
+files others refer to is deleted only with `force`, and by nobody while one of those is protected (semantics.md DL-08).
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ class Deleted:
         version: what was deleted. aliases: custom aliases that went with it.
         unlinked: references of the links that were withdrawn first.
         consumers: versions and runs that used it as input, which now depend on something deleted.
+        referrers: versions with references to its files, which lead nowhere now.
         seq: the commit that the answer rests on.
     """
 
-    __slots__ = ("aliases", "consumers", "seq", "unlinked", "version")
+    __slots__ = ("aliases", "consumers", "referrers", "seq", "unlinked", "version")
 
     def __init__(self, version: Version) -> None:
         """Start with nothing taken along."""
@@ -45,6 +47,7 @@ class Deleted:
         self.aliases: list[str] = []
         self.unlinked: list[str] = []
         self.consumers: list[str] = []
+        self.referrers: list[str] = []
         self.seq = version.collection.snapshot.seq
 
 
@@ -65,11 +68,13 @@ def delete_version(
         context: who asks, and where.
         text: a reference with a selector.
         delete_aliases: also when it has custom aliases, which go with it.
-        force: also when it is linked; the links are withdrawn first.
+        force: also when it is linked, and the links are withdrawn first; and when others refer to its files, which then lack
+            them.
         reason: for the history.
 
     Raises:
-        RefusedError: a link is named; aliases or links stand in the way. ProtectedError: a link of it holds a protected alias.
+        RefusedError: a link is named; aliases, links or references stand in the way.
+        ProtectedError: a link of it, or of a version that refers to it, holds a protected alias.
         RoleError: `force`, but the user may not withdraw one of the links; nothing was changed.
     """
     _require_selector(text, f", or use `regcli collection rm {quote(text)}` for all of them")
@@ -83,6 +88,7 @@ def delete_version(
         artifact: str = version.record["id"]
         _refuse_aliases(version, delete_aliases=delete_aliases)
         links = links_in_the_way(context, [artifact], version.ref, force=force)
+        deleted.referrers = referrers_in_the_way(context, [artifact], version.ref, force=force)
         deleted.consumers = dependents(context, [artifact])
         deleted.unlinked = withdraw(context, links, reason=reason)
 
@@ -156,6 +162,47 @@ def links_in_the_way(
     for link in links:
         require_unlink_right(context, link)
     return links
+
+
+def referrers_in_the_way(
+    context: Context, artifacts: Iterable[str], ref: str, *, force: bool, going: Collection_[str] = ()
+) -> list[str]:
+    """Return the references of the versions that refer to files of some source versions, provided that they may lose them.
+
+    Those in collections whose directory is in `going` do not count: they go as well.
+
+    Raises:
+        ProtectedError: a link of one holds a protected alias; then nobody may take its files away.
+        RefusedError: there are some, and `force` is not given.
+    """
+    from regcli.domain.referrers import referrers_of
+
+    found = {
+        other.ref: other
+        for artifact in artifacts
+        for other in referrers_of(context, artifact)
+        if other.collection.base not in going
+    }
+    for other in found.values():
+        for link in links_of(context, other.record["id"], strict=True):
+            protected = link.protected_aliases()
+            if protected:
+                shown = link.ref if _may_see(context, link) else "a link"
+                raise ProtectedError(
+                    f"{quote(ref)} cannot be deleted: {quote(other.ref)} refers to its files, and its link {quote(shown)}"
+                    f" is protected by alias {quote(protected[0])}",
+                    hint="an admin has to remove that alias first, or take it off the protected list",
+                )
+    refs = sorted(found)
+    if refs and not force:
+        words = [quote(other) for other in refs[:5]]
+        if len(refs) > 5:
+            words.append(f"{len(refs) - 5} more")
+        raise RefusedError(
+            f"{quote(ref)} cannot be deleted: {', '.join(words)} refer{'s' if len(refs) == 1 else ''} to its files",
+            hint=f"`regcli delete {refs[0]}` first; with --force those references lead nowhere",
+        )
+    return refs
 
 
 def _may_see(context: Context, link: Version) -> bool:
@@ -259,9 +306,17 @@ def _require_content(context: Context, version: Version) -> None:
     from regcli.errors import IntegrityError
     from regcli.store.manifest import REFERENCE
 
-    wanted = {entry[1] for entry in read_manifest(context, version.record) if not entry[3] & REFERENCE}
+    entries = read_manifest(context, version.record)
+    wanted = {entry[1] for entry in entries if not entry[3] & REFERENCE}
     missing = wanted - context.root.content.have(wanted)
     if missing:
         raise IntegrityError(
             f"{quote(version.ref)} cannot be brought back: {len(missing)} of its files are missing", hint="run `regcli verify`"
         )
+    if version.record.get("references"):
+        from regcli.domain.referrers import dead_targets, referred
+
+        for path, target in dead_targets(context, referred(entry for entry in entries if entry[3] == REFERENCE)):
+            context.warnings.append(
+                f"{quote(path)} refers to {quote(target.ref)}, which is deleted: `regcli undelete {target.ref}`"
+            )

@@ -1,7 +1,8 @@
 """Expiry: which versions are due, by their TTL or because `gc` is told to keep only so much.
 
-A version that is linked or has a custom alias is never due, and the latest of a collection only by its TTL. Links are due only
-where `gc` is pointed at a registry or its collection by name, and never those with a custom alias.
+A version that is linked, that has a custom alias, or whose files another version refers to is never due, and the latest of a
+collection only by its TTL. Links are due only where `gc` is pointed at a registry or its collection by name, and never those
+with a custom alias.
 """
 
 from __future__ import annotations
@@ -116,15 +117,16 @@ def plan_expiry(
     """
     plan = Plan()
     default_ttl: int | None = root_settings(context).state["ttl"]
+    kept = survey.linked | survey.referred()
     old: list[Expired] = []
     for collection in scope:
         if not collection.exists:
             continue
         if collection.state["kind"] == SOURCE:
-            for item in _due(collection, survey, policy, now, default_ttl):
+            for item in _due(collection, kept, policy, now, default_ttl):
                 (old if item.reason == MAX_SIZE else plan.deleted).append(item)
         elif by_name:
-            links = [item for item in _due(collection, survey, policy, now, None) if item.reason != MAX_SIZE]
+            links = [item for item in _due(collection, kept, policy, now, None) if item.reason != MAX_SIZE]
             for item in links:
                 require_unlink_right(context, item.version)
             plan.unlinked.extend(links)
@@ -135,8 +137,11 @@ def plan_expiry(
     return plan
 
 
-def _due(collection: Collection, survey: Survey, policy: Policy, now: float, default_ttl: int | None) -> Iterator[Expired]:
-    """Yield the versions of a collection that are due, newest first; with `--max-size` also those that may be."""
+def _due(collection: Collection, kept: set[str], policy: Policy, now: float, default_ttl: int | None) -> Iterator[Expired]:
+    """Yield the versions of a collection that are due, newest first; with `--max-size` also those that may be.
+
+    `kept` are the ids of artifacts that something points to.
+    """
     position = 0
     for index, record in collection.versions():
         position += 1
@@ -144,7 +149,7 @@ def _due(collection: Collection, survey: Survey, policy: Policy, now: float, def
         is_link = collection.state["kind"] == LINK
         if [alias for alias in version.aliases if alias != "latest"]:
             continue
-        if not is_link and record["id"] in survey.linked:
+        if not is_link and record["id"] in kept:
             continue
         ttl = effective_ttl(collection, record, default_ttl)
         age = now - parse_time(record["linked_at"] if is_link else record["created_at"])

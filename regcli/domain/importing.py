@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.collections import PURGED, SOURCE, Collection, empty_state, is_live, locate, reduce_collection
+from regcli.domain.referrers import point_again
 from regcli.domain.registries import VISIBILITIES, create_registry, find_registry, protect
 from regcli.domain.repeating import creation, operations
 from regcli.domain.settings import is_personal, register_entity
@@ -418,5 +419,7 @@ def _mark_backrefs(context: Context, target: Collection, op: Operation) -> None:
     record = op["record"]
     for item in record["inputs"]:
         backrefs.add_backref(context.root.path, item["id"], backrefs.INPUT, target.place, op["version"])
+    if op["op"] == "version":
+        point_again(context, record, target.place, op["version"])
     if op["op"] == "link":
         backrefs.add_backref(context.root.path, record["id"], backrefs.LINK, target.place, op["version"])

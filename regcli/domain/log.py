@@ -251,8 +251,11 @@ def _commit(
         for item in inputs:
             backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)
         record = record_of(context, request, logged, artifact_id, published, inputs, run_name)
-        if references := sum(entry[3] == REFERENCE for entry in entries):
-            record["references"] = references
+        if references := [entry for entry in entries if entry[3] == REFERENCE]:
+            from regcli.domain.referrers import point
+
+            record["references"] = len(references)
+            record.update(point(context, references, now.place, index))
         done.append({"op": "version", "version": index, "record": record})
         done.extend(alias_operations(context, now, snapshot, index, request.aliases))
         return done

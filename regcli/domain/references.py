@@ -262,6 +262,12 @@ def is_artifact(entry: Entry) -> bool:
     return entry[3] == REFERENCE and elsewhere.scheme_of((entry[4] or {})["ref"]) in _ARTIFACT_SCHEMES
 
 
+def target_of(entry: Entry) -> str | None:
+    """Return the id of the version that such a reference leads to; None where its URI has none."""
+    where = (entry[4] or {})["ref"].partition("://")[2].partition("/")[0].lower()
+    return where if len(where) == 32 and _HEX.issuperset(where) else None
+
+
 def _follow(context: Context, version: Version | None, entry: Entry) -> tuple[Version, Entry]:
     """Follow references from version to version; returns the last version, and an entry that is none such.
 

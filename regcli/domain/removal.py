@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 
 class Removed:
-    """What a removal took along: the reference, how many versions, which links were withdrawn, who used them, the commit."""
+    """What a removal took along: the reference, how many versions, which links were withdrawn, who used them, the commit.
 
-    __slots__ = ("consumers", "kind", "ref", "seq", "unlinked", "versions")
+    `referrers` are versions elsewhere with references to files that went.
+    """
+
+    __slots__ = ("consumers", "kind", "ref", "referrers", "seq", "unlinked", "versions")
 
     def __init__(self, collection: Collection) -> None:
         """Start with what is there."""
@@ -32,6 +35,7 @@ class Removed:
         self.versions: int = collection.state["count"]
         self.unlinked: list[str] = []
         self.consumers: list[str] = []
+        self.referrers: list[str] = []
         self.seq = collection.snapshot.seq
 
 
@@ -41,7 +45,7 @@ class _Removal:
     __slots__ = ("collection", "links", "removed")
 
     def __init__(self, context: Context, collection: Collection, going: set[str], *, delete_aliases: bool, force: bool) -> None:
-        """Check everything that stands in the way; links in collections that are `going` too do not.
+        """Check everything that stands in the way; links and references in collections that are `going` too do not.
 
         Raises:
             RoleError, ProtectedError, RefusedError: see `remove_collection`.
@@ -56,6 +60,8 @@ class _Removal:
                 _refuse_aliases(collection)
             artifacts = [record["id"] for _, record in collection.versions()]
             self.links = deletion.links_in_the_way(context, artifacts, collection.ref, force=force, going=going)
+            gone = going | {collection.base}
+            self.removed.referrers = deletion.referrers_in_the_way(context, artifacts, collection.ref, force=force, going=gone)
             self.removed.consumers = deletion.dependents(context, artifacts, collection)
 
     def carry_out(self, context: Context, *, delete_aliases: bool, reason: str | None) -> Removed:
@@ -96,12 +102,14 @@ def remove_collection(
         context: who asks, and where.
         text: the collection.
         delete_aliases: a project's: even when versions have custom aliases.
-        force: a project's: even when versions are linked; those links, unless protected, are withdrawn first.
+        force: a project's: even when versions are linked; those links, unless protected, are withdrawn first. And when versions
+            elsewhere refer to their files, unless those are protected.
         reason: for the history.
 
     Raises:
         RoleError: the user may not. ProtectedError: a protected alias is in it, and the user is no admin; or it holds the
-        source of a protected link. RefusedError: custom aliases or links stand in the way.
+        source of a protected link, or files that a protected version refers to. RefusedError: custom aliases, links or
+        references stand in the way.
     """
     with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):
         collection = find_collection(context, parse_collection(bare_name(text), context.project))

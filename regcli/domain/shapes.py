@@ -27,6 +27,7 @@ _RECORD: dict[str, tuple[type, ...]] = {
     "ttl": LIFETIME, "inputs": (list,), "run": MAYBE_TEXT, "created_at": TEXT, "created_by": TEXT, "updated_at": TEXT,
     "state": TEXT, "source": (dict, NONE),
     "linked_at": MAYBE_TEXT, "linked_by": MAYBE_TEXT, "parent": MAYBE_TEXT, "references": MAYBE_NUMBER,
+    "refers": (list, NONE),
 }  # fmt: skip
 _SOURCE = {"entity": TEXT, "project": TEXT, "name": TEXT, "version": NUMBER, "place": TEXT}
 _EDGE = {"ref": TEXT, "place": TEXT, "version": NUMBER, "id": TEXT, "digest": TEXT}
@@ -96,6 +97,10 @@ def check_record(record: Any) -> None:
     if record["size"] < 0 or record["file_count"] < 0:
         raise ValueError("a size of a record is negative")
     _check_texts(record["tags"], "tags of a record")
+    if record.get("refers"):
+        _check_texts(record["refers"], "references of a record")
+        for item in record["refers"]:
+            _check_hex(item, 32, "a reference of a record")
     for value in record["metrics"].values():
         if type(value) not in (int, float):
             raise ValueError("a metric of a record is not a number")

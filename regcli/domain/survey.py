@@ -73,10 +73,11 @@ class Survey:
         newest: the newest time of any change, in seconds since the epoch.
     """
 
-    __slots__ = ("collections", "linked", "newest", "records", "sources")
+    __slots__ = ("_context", "collections", "linked", "newest", "records", "sources")
 
     def __init__(self, context: Context) -> None:
         """Read every collection of the root."""
+        self._context = context
         self.collections = list(every_collection(context))
         self.sources: dict[str, Record] = {}
         self.records: dict[str, Record] = {}
@@ -104,6 +105,25 @@ class Survey:
             if record["state"] == COMMITTED or artifact in self.linked
         }
 
+    def referred(self) -> set[str]:
+        """Return the ids of the artifacts whose files some version that is there refers to.
+
+        Raises:
+            IntegrityError: the manifest of a version, whose record does not say it, cannot be read.
+        """
+        from regcli.domain.referrers import refers_to
+
+        found: set[str] = set()
+        for record in self.sources.values():
+            if record["state"] == COMMITTED and record.get("references"):
+                try:
+                    found.update(refers_to(self._context, record))
+                except StorageError:
+                    raise
+                except RegcliError as error:
+                    raise _unknown_files(record, error) from error
+        return found
+
     def signed_lists(self) -> set[str]:
         """Return the blobs with the BLAKE3 lists of signed aliases; without one its version is hashed anew at every read."""
         from regcli.domain.statements import parse_signed
@@ -129,6 +149,13 @@ def by_manifest(records: Iterable[Record]) -> dict[str, list[Record]]:
     return groups
 
 
+def _unknown_files(record: Record, error: RegcliError) -> IntegrityError:
+    return IntegrityError(
+        f"the files of a version of {record['created_at']} cannot be known: {error.message}",
+        hint="`regcli verify` names the version; nothing was swept",
+    )
+
+
 def blobs_of(context: Context, record: Record) -> Blobs:
     """Return the blobs of a version's files (not its manifest), each once.
 
@@ -143,8 +170,5 @@ def blobs_of(context: Context, record: Record) -> Blobs:
         # It may be there; it cannot be read now.
         raise
     except RegcliError as error:
-        raise IntegrityError(
-            f"the files of a version of {record['created_at']} cannot be known: {error.message}",
-            hint="`regcli verify` names the version; nothing was swept",
-        ) from error
+        raise _unknown_files(record, error) from error
     return {bytes.fromhex(entry[1]): entry[2] for entry in entries if not entry[3] & REFERENCE}

@@ -458,6 +458,8 @@ def _check_markers(context: Context, report: Report, snapshot: Any, chain: Chain
                 wanted.append((record["id"], backrefs.LINK, index))
         else:
             wanted.extend((edge["id"], backrefs.INPUT, index) for edge in record["inputs"])
+            if record.get("references") and record["state"] != PURGED:
+                wanted.extend((item, backrefs.REFERENCE, index) for item in _targets(context, record))
     for artifact_id, kind, number in wanted:
         if (kind, chain.place, number) in backrefs.read_backrefs(context.root.path, artifact_id, kind):
             continue
@@ -465,6 +467,16 @@ def _check_markers(context: Context, report: Report, snapshot: Any, chain: Chain
             backrefs.add_backref(context.root.path, artifact_id, kind, chain.place, number)
         except RegcliError as error:
             report.problems.append(Problem("index", f"backrefs of {artifact_id}", error.message))
+
+
+def _targets(context: Context, record: dict[str, Any]) -> list[str]:
+    from regcli.domain.referrers import refers_to
+
+    try:
+        return refers_to(context, record)
+    except RegcliError:
+        # Its manifest is damaged, which is reported where content is checked.
+        return []
 
 
 def _check_signatures(context: Context, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Who points to a version: its links, and the versions and runs that used it.
+"""Who points to a version: its links, the versions and runs that used it, and the versions that refer to its files.
 
 A link lies in the log of the collection it was made in, so finding the links of a version would mean reading every
 collection. A marker is therefore written *before* the commit that makes the pointer: the markers of a version are always
@@ -15,6 +15,7 @@ from regcli.store import files, jsontext
 LINK = "link"
 INPUT = "input"
 USE = "use"
+REFERENCE = "reference"
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -37,7 +38,7 @@ def add_backref(root: str, artifact_id: str, kind: str, place: str, number: int)
     Args:
         root: the root's path.
         artifact_id: 32 hex digits.
-        kind: `link`, `input` or `use`.
+        kind: `link`, `input`, `use` or `reference`.
         place: directory of the pointing collection or run, relative to the root.
         number: the version there, or 0 for a run.
     """

@@ -69,6 +69,24 @@ def test_a_dry_run_makes_nothing(invoke: Invoke, lake: Path, root: Path) -> None
     assert not root.exists()
 
 
+def test_what_a_reference_leads_to_is_deleted_by_force_only(invoke: Invoke, lake: Path) -> None:
+    invoke("log", str(lake / "labels.csv"), "-n", "a", "-t", "dataset").ok()
+    invoke("log", "-n", "b", "-t", "dataset", "--ref", "regcli-artifact://a:v0/labels.csv").ok()
+    for command in (("delete", "a:v0"), ("collection", "rm", "a", "-y")):
+        refused = invoke(*command)
+        assert refused.code == 5
+        assert "'local/default/b:v0' refers to its files" in refused.stderr
+        assert "regcli delete local/default/b:v0" in refused.stderr
+    deleted = invoke("delete", "a:v0", "--force", "--json").ok()
+    assert deleted.json["referred_by"] == ["local/default/b:v0"]
+    assert invoke("download", "b").code == 3
+    invoke("undelete", "a:v0").ok()
+    invoke("download", "b").ok()
+    gone = invoke("collection", "rm", "a", "-y", "--force", "--json").ok()
+    assert gone.json["referred_by"] == ["local/default/b:v0"]
+    assert gone.json["warnings"] == ["references to local/default/a lead nowhere now: local/default/b:v0"]
+
+
 def test_what_was_logged_last_decides_whether_a_version_is_new(invoke: Invoke, server: WebServer) -> None:
     arguments = ("log", "--ref", f"{server.url}/a.csv", "-n", "a", "-t", "dataset", "--json")
     assert invoke(*arguments).ok().json["created"]

@@ -343,7 +343,7 @@ def test_what_was_deleted_cannot_be_referred_to(context: Context, source: Path, 
     (source / "file1.txt").write_text("second")
     log(context, "a", files=[source])
     log(context, "b", "regcli-artifact://a:v0/file1.txt")
-    delete_version(context, "a:v0")
+    delete_version(context, "a:v0", force=True)
     with pytest.raises(MissingReferenceError, match="unable to find the version"):
         fetch(context, "b", tmp_path / "out")
     assert fetch(context, "b", tmp_path / "out", allow_missing=True).missing == ["file1.txt"]

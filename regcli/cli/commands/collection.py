@@ -174,7 +174,11 @@ def remove(
         bool, typer.Option("--delete-aliases", help="A project's collection: even if versions have aliases")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="A project's collection: withdraw the links of its versions first")
+        bool,
+        typer.Option(
+            "--force",
+            help="A project's collection: withdraw the links of its versions first, and let references to them lead nowhere",
+        ),
     ] = False,
     reason: Reason = None,
 ) -> None:
@@ -208,6 +212,8 @@ def remove(
             session.note(f"withdrew {link}")
         if removed.consumers:
             session.warn(f"{removed.ref} was used by {', '.join(removed.consumers)}")
+        if removed.referrers:
+            session.warn(f"references to {removed.ref} lead nowhere now: {', '.join(removed.referrers)}")
         what = human_count(removed.versions, "link" if removed.kind == "link" else "version")
         session.note(f"deleted {removed.ref} with {what}")
     rows = [
@@ -216,6 +222,7 @@ def remove(
             "versions": removed.versions,
             "unlinked": removed.unlinked,
             "used_by": removed.consumers,
+            "referred_by": removed.referrers,
             "seq": removed.seq,
         }
         for removed in gone

@@ -19,13 +19,16 @@ def delete(
     delete_aliases: Annotated[
         bool, typer.Option("--delete-aliases", help="Also when it has aliases, which go with it")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also when it is linked; the links are withdrawn first")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also when it is linked (links are withdrawn first) or others refer to its files")
+    ] = False,
     reason: Reason = None,
 ) -> None:
     """Delete a version
 
     Until `regcli gc` purges it, `regcli undelete` brings it back. Its number is not used again. A version whose link holds
-    a protected alias is deleted by nobody; an admin has to remove that alias first. A link is not deleted but unlinked.
+    a protected alias is deleted by nobody; an admin has to remove that alias first. The same holds for the files that a
+    protected version refers to. A link is not deleted but unlinked.
 
     Examples:
         regcli delete zoo:v0
@@ -39,6 +42,8 @@ def delete(
         session.note(f"withdrew {link}")
     if deleted.consumers:
         session.warn(f"{deleted.version.ref} was used by {', '.join(deleted.consumers)}")
+    if deleted.referrers:
+        session.warn(f"references to {deleted.version.ref} lead nowhere now: {', '.join(deleted.referrers)}")
     session.note(f"deleted {deleted.version.ref}; `regcli undelete {deleted.version.ref}` brings it back")
     session.emit(
         {
@@ -47,6 +52,7 @@ def delete(
             "aliases": deleted.aliases,
             "unlinked": deleted.unlinked,
             "used_by": deleted.consumers,
+            "referred_by": deleted.referrers,
             "seq": deleted.seq,
         },
         [deleted.version.ref],
