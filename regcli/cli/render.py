@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _CHIP = "black on dark_orange"
 _LOCKED = "white on grey39"
+# Between two columns: a space on either side of the line that the box leaves blank.
+_GAP = 3
+_NARROW = 6
 
 
 def draw(view: Table | Definitions, *, width: int, color: bool, unicode: bool, now: float) -> str:
@@ -34,7 +37,7 @@ def draw(view: Table | Definitions, *, width: int, color: bool, unicode: bool, n
     """
     # The encoding tells rich which characters it may draw lines with.
     file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8" if unicode else "ascii", errors="backslashreplace", newline="\n")
-    painter = _Painter(color=color and unicode, now=now)
+    painter = _Painter(width, color=color and unicode, now=now)
     console = _console(file, width, color=color)
     console.print(painter.table(view) if isinstance(view, Table) else painter.definitions(view))
     file.seek(0)
@@ -57,10 +60,41 @@ def _console(file: TextIO, width: int, *, color: bool) -> Console:
     )
 
 
+def _widths(columns: list[list[Text]], width: int) -> list[int] | list[None]:
+    """Return how wide each column is, so that words, references above all, stay in one piece, the first columns' first.
+
+    None for each where all of it fits, or nothing can be done.
+    """
+    room = width - _GAP * (len(columns) - 1)
+    natural = [max(cell.cell_len for cell in column) for column in columns]
+    widths = [min(size, _NARROW) for size in natural]
+    spare = room - sum(widths)
+    if sum(natural) <= room or spare < 0:
+        return [None] * len(columns)
+    for index, column in enumerate(columns):
+        wanted = max((_cell_len(word) for cell in column for word in cell.plain.split()), default=0) - widths[index]
+        if 0 < wanted <= spare:
+            widths[index] += wanted
+            spare -= wanted
+    open_columns = sorted(range(len(columns)), key=lambda index: natural[index] - widths[index])
+    for position, index in enumerate(open_columns):
+        given = min(natural[index] - widths[index], spare // (len(open_columns) - position))
+        widths[index] += given
+        spare -= given
+    return widths
+
+
+def _cell_len(word: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(word)
+
+
 class _Painter:
     """Turns cells into rich's renderables."""
 
-    def __init__(self, *, color: bool, now: float) -> None:
+    def __init__(self, width: int, *, color: bool, now: float) -> None:
+        self._width = width
         self._color = color
         self._now = now
 
@@ -70,13 +104,20 @@ class _Painter:
         from rich.text import Text
 
         rows = list(view.rows)
+        drawn = [[self._cell(cell) for cell in row] for row in rows]
+        # On a screen, room for what is there counts for more than a title over nothing.
+        shown = [index for index in range(len(view.columns)) if index == 0 or any(row[index].plain for row in drawn)]
+        # A title may be the name of a metric: not markup, and nothing that steers the terminal.
+        titles = [Text(escape(view.columns[index])) for index in shown]
+        widths = _widths(
+            [[title, *(row[index] for row in drawn)] for title, index in zip(titles, shown, strict=True)], self._width
+        )
         grid = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1))
-        for index, title in enumerate(view.columns):
+        for title, index, width in zip(titles, shown, widths, strict=True):
             is_number = bool(rows) and isinstance(rows[0][index], (int, float, Size))
-            # A title may be the name of a metric: not markup, and nothing that steers the terminal.
-            grid.add_column(Text(escape(title)), justify="right" if is_number else "left", overflow="fold")
-        for row in rows:
-            grid.add_row(*(self._cell(cell) for cell in row))
+            grid.add_column(title, justify="right" if is_number else "left", overflow="fold", width=width)
+        for row in drawn:
+            grid.add_row(*(row[index] for index in shown))
         return grid
 
     def definitions(self, view: Definitions) -> RenderableType:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.terminal import on_terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -302,3 +304,11 @@ def test_history_shows_the_newest_and_on_which_version_an_alias_was(two: Invoke)
     assert newest["total"] == everything["total"] == len(everything["events"])
     rows = [line.split("\t") for line in two("history", "a", "--limit", "3").ok().stdout.splitlines()]
     assert [row[5:7] for row in rows] == [["", "best v0"], ["best v0", "best v1"], ["best v1", ""]]
+
+
+def test_history_tells_people_in_words_what_it_tells_programs_as_json(two: Invoke, root: Path) -> None:
+    environment = {"REGCLI_ROOT": str(root), "COLUMNS": "250", "NO_COLOR": "1"}
+    shown = on_terminal("-m", "regcli", "history", "model/x", "--limit", "1", environment=environment)
+    digest = two("show", "model/x", "--json").ok().json["digest"]
+    assert f"digest {digest[:12]}, size 5, file_count 2, source local/default/a:v1" in shown
+    assert f'{{"digest": "{digest}"' in two("history", "model/x", "--limit", "1").ok().stdout

@@ -173,6 +173,29 @@ def test_long_names_fold_on_a_terminal_and_lose_nothing() -> None:
     assert name in "".join(text.split())
 
 
+def test_a_crowded_terminal_keeps_references_in_one_piece() -> None:
+    refs = ["model/Zoo_Classifier_Models:v1", "local/default/zoo_dataset:v0"]
+    rows = [(refs[0], "a note of quite some length about this version", "a reason, and not a short one either", refs[1])]
+    text = drawn(table(["Version", "Note", "Reason", "Source"], rows), width=84)
+    assert all(ref in text for ref in refs)
+    assert max(len(line) for line in text.splitlines()) <= 84
+    # No room for both: the first.
+    text = drawn(table(["Version", "Note", "Reason", "Source"], rows), width=64)
+    assert refs[0] in text
+    assert max(len(line) for line in text.splitlines()) <= 64
+    # Where there is hardly room for anything, nothing is lost all the same.
+    for width in (64, 40, 20):
+        lines = drawn(table(["1", "2", "3", "4"], rows), width=width).splitlines()[2:]
+        assert sorted("".join(lines).replace(" ", "")) == sorted("".join(rows[0]).replace(" ", ""))
+
+
+def test_a_column_with_nothing_in_it_is_left_out_on_a_terminal_only() -> None:
+    view = table(["Version", "Tags", "Files"], [["v0", "", 1], ["v1", None, 2]])
+    assert drawn(view).splitlines()[0].split() == ["Version", "Files"]
+    assert drawn(table(["Version", "Tags"], [["", ""]])).splitlines()[0].split() == ["Version"]
+    assert list(plain_lines(view)) == ["v0\t\t1", "v1\t\t2"]
+
+
 def test_definitions_leave_out_what_is_empty() -> None:
     view = definitions(("Ref", "model/zoo:v1"), ("Tags", ["a", "b"]), ("TTL", None), ("Aliases", Chips([])), ("Size", Size(10)))
     assert list(plain_lines(view)) == ["Ref\tmodel/zoo:v1", "Tags\ta", "Tags\tb", "Size\t10"]

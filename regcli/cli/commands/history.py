@@ -47,6 +47,7 @@ def history(
     if limit is not None:
         events = events[-limit:]
         session.note_more(total - len(events))
+    to_people = session.is_terminal and not markdown
     rows = [
         (
             event["seq"],
@@ -54,8 +55,8 @@ def history(
             event["user"],
             event["action"],
             event["ref"],
-            _value(event, "before"),
-            _value(event, "after"),
+            _value(event, "before", to_people=to_people),
+            _value(event, "after", to_people=to_people),
             event["reason"] or "",
         )
         for event in events
@@ -64,7 +65,18 @@ def history(
     session.emit({"events": events, "total": total}, markdown_lines(view) if markdown else view)
 
 
-def _value(event: dict[str, Any], side: str) -> str:
-    """Return a value in words; that of an alias is the version that held it, after the alias's name."""
-    text = json_text(event[side])
+def _value(event: dict[str, Any], side: str, *, to_people: bool) -> str:
+    """Return a value as text, that of an alias after its name; to people, in words instead of JSON."""
+    value = event[side]
+    text = _words(value) if to_people else json_text(value)
     return f"{event['alias']} {text}" if "alias" in event and text else text
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    if not isinstance(value, dict):
+        return json_text(value)
+    # A digest in its short form, which a reference may have too.
+    pairs = [(key, value[key][:12] if key == "digest" else json_text(value[key])) for key in value]
+    return ", ".join(f"{key} {text}" for key, text in pairs if text)
