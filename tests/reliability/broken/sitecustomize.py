@@ -133,6 +133,44 @@ def in_ten_years(files: Any) -> None:
     time.time = lambda: now() + 10 * 365 * 86400
 
 
+def the_clock_decides(files: Any) -> None:
+    """The order of changes is that of their times: what looks older than what came before it does not count."""
+    from regcli.store import chain
+
+    is_void = chain.Chain._is_void
+
+    def comes_late(self: Any, snapshot: Any, commit: Any, path: str) -> bool:
+        return commit["time"] < (snapshot.state.get("updated_at") or "") or is_void(self, snapshot, commit, path)
+
+    chain.Chain._is_void = comes_late  # type: ignore[method-assign]
+    chain.Chain._read_head = lambda _: None  # type: ignore[method-assign, assignment]
+
+
+def believe_the_clock(files: Any) -> None:
+    """Ages are counted from whatever time it is said to be."""
+    from regcli.domain import retention
+
+    retention.CLOCK_SLACK = float("inf")
+
+
+def forget_what_was_done(files: Any) -> None:
+    """An error tells only of itself, not of what was committed before it."""
+    from regcli.domain.context import Context
+
+    Context.made = property(lambda _: [], lambda *_: None)  # type: ignore[assignment, misc]
+
+
+def slow_writes(files: Any) -> None:
+    """Not a broken store but a slow disk: there is time to see what is written in between."""
+    write = os.write
+
+    def slow(descriptor: int, data: bytes) -> int:
+        time.sleep(0.005)
+        return write(descriptor, data)
+
+    os.write = slow  # type: ignore[assignment]
+
+
 def stale_reads(files: Any) -> None:
     """Now and then a reader is given the state of one commit ago, as from a cache."""
     from regcli.store import chain
