@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` is without the program's name."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Commands end before garbage matters, and what they read has no cycles: looking for some in a hundred thousand entries
-    # again and again is a tenth of the work.
-    gc.set_threshold(200_000, 50, 100)
+    if argv is None:
+        # The process is ours, and ends before garbage matters; what commands read has no cycles, and looking for some in a
+        # hundred thousand entries again and again is a tenth of the work.
+        gc.set_threshold(200_000, 50, 100)
     try:
         from regcli.cli.fast import try_fast
 
