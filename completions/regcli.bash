@@ -31,7 +31,7 @@ _regcli_options() {
         'download') reply='--output -o --path-prefix --include --exclude --link-mode --jobs -j --allow-missing-references --stamp --depfile --allow-unsigned' ;;
         'checkout') reply='--force -f --allow-missing-references --link-mode --allow-unsigned' ;;
         'verify') reply='--quick --repair --from --allow-unsigned' ;;
-        'lock') reply='--output -o --check --update --allow-unsigned' ;;
+        'lock') reply='--output -o --check --update --rm --allow-unsigned' ;;
         'sync') reply='--frozen --force -f --link-mode --jobs -j --allow-unsigned' ;;
         'resolve') reply='--digest --source --path --allow-unsigned' ;;
         'cat') reply='--allow-unsigned' ;;

@@ -50,7 +50,7 @@ function __regcli_options
         case 'verify'
             printf '%s\t%s\n' '--quick' 'Content only by presence and size' '--repair' 'Put back what is damaged or missing from intact copies' '--from' 'With --repair: another root, a directory or a file (repeatable)' '--allow-unsigned' 'Take an alias whose signature is missing or not valid; a warning says so'
         case 'lock'
-            printf '%s\t%s\n' '--output' 'Where it goes, below here; default: artifacts/NAME:vN' '-o' 'Where it goes, below here; default: artifacts/NAME:vN' '--check' 'Change nothing; exit 1 if an alias has moved' '--update' 'Pin anew what the lock has, all of it or each REF' '--allow-unsigned' 'Take an alias whose signature is missing or not valid; a warning says so'
+            printf '%s\t%s\n' '--output' 'Where it goes, below here; default: artifacts/NAME:vN' '-o' 'Where it goes, below here; default: artifacts/NAME:vN' '--check' 'Change nothing; exit 1 if an alias has moved' '--update' 'Pin anew what the lock has, all of it or each REF' '--rm' 'Take each REF out of the lock; its files stay' '--allow-unsigned' 'Take an alias whose signature is missing or not valid; a warning says so'
         case 'sync'
             printf '%s\t%s\n' '--frozen' 'Fail, and bring nothing, if an alias has moved since' '--force' 'Lose local changes that are stored nowhere' '-f' 'Lose local changes that are stored nowhere' '--link-mode' 'How files are made; hardlink and symlink are read-only' '--jobs' 'How many files at once' '-j' 'How many files at once' '--allow-unsigned' 'Take an alias whose signature is missing or not valid; a warning says so'
         case 'resolve'

@@ -163,6 +163,19 @@ def update_lock(context: Context, base: str, references: Sequence[str] = ()) -> 
     return changes
 
 
+def remove_pins(context: Context, base: str, references: Sequence[str]) -> list[Pin]:
+    """Take references out of the lock, whether or not they mean anything still; what was synced stays where it is.
+
+    Raises:
+        NotFoundError: there is no lock, or it does not have one of them; nothing was written.
+    """
+    with Editing(base, context.wait):
+        pins = {pin.reference: pin for pin in require_lock(base)}
+        gone = {pin.reference: pin for pin in (_find_pin(context, pins, text) for text in references)}
+        _write(base, {reference: pin for reference, pin in pins.items() if reference not in gone})
+    return list(gone.values())
+
+
 def _find_pin(context: Context, pins: dict[str, Pin], text: str) -> Pin:
     if text in pins:
         return pins[text]

@@ -102,7 +102,8 @@ def test_two_pins_cannot_share_a_directory(pinned: Invoke) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["lock"], ["lock", "--check", "zoo"], ["lock", "--check", "--update"], ["lock", "--update", "-o", "x"]],
+    [["lock"], ["lock", "--check", "zoo"], ["lock", "--check", "--update"], ["lock", "--update", "-o", "x"], ["lock", "--rm"]]
+    + [["lock", "--rm", "zoo", *more] for more in (["--check"], ["--update"], ["-o", "x"])],
     ids=" ".join,
 )
 def test_wrong_usage_exits_2(pinned: Invoke, arguments: list[str]) -> None:
@@ -147,6 +148,30 @@ def test_update_pins_anew_and_keeps_the_place(pinned: Invoke, work: Path) -> Non
     assert [(row["version"], row["directory"]) for row in read_lock(work)] == [("v1", "artifacts/zoo:v1"), ("v1", "data")]
     assert pinned("lock", "--check").code == 0
     assert pinned("lock", "--update", "dataset/none").code == 3
+
+
+def test_rm_takes_pins_out_all_or_none_and_leaves_the_files(pinned: Invoke, work: Path) -> None:
+    pinned("lock", "zoo:v0").ok()
+    pinned("sync").ok()
+    refused = pinned("lock", "--rm", "model/zoo:production", "zoo", "--json")
+    assert refused.code == 3
+    assert "model/zoo:production" in refused.error["hint"]
+    assert len(read_lock(work)) == 2
+    done = pinned("lock", "--rm", "zoo:v0", "--json").ok().json
+    assert [pin["reference"] for pin in done["removed"]] == ["local/default/zoo:v0"]
+    assert [row["reference"] for row in read_lock(work)] == ["model/zoo:production"]
+    assert sorted(tree(work / "data")) == ["a.txt", "deep/b.txt"]
+    assert pinned("lock", "--check").ok().stdout.count("\n") == 1
+
+
+def test_rm_takes_out_what_is_gone_from_the_root_and_the_last_pin_too(pinned: Invoke) -> None:
+    pinned("unlink", "model/zoo:production").ok()
+    pinned("collection", "rm", "model/zoo", "-y").ok()
+    assert pinned("lock", "--check").code == 1
+    pinned("lock", "--rm", "model/zoo:production").ok()
+    assert pinned("lock", "--check", "--json").ok().json["pins"] == []
+    pinned("sync").ok()
+    pinned("lock", "zoo").ok()
 
 
 def test_sync_brings_the_locked_version_though_the_alias_moved(pinned: Invoke, work: Path) -> None:

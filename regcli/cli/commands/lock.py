@@ -28,6 +28,7 @@ def lock(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if an alias has moved")] = False,
     update: Annotated[bool, typer.Option("--update", help="Pin anew what the lock has, all of it or each REF")] = False,
+    remove: Annotated[bool, typer.Option("--rm", help="Take each REF out of the lock; its files stay")] = False,
     unsigned: AllowUnsigned = False,
 ) -> int | None:
     """Pin references to versions in regcli.lock
@@ -40,9 +41,12 @@ def lock(
         regcli lock model/zoo:production -o models/zoo
         regcli lock --check
         regcli lock --update model/zoo:production
+        regcli lock --rm model/zoo:production
     """
     session = session_of(ctx)
     allow_unsigned(session, unsigned)
+    if remove and (check or update or output is not None):
+        raise UsageError("--rm takes references and nothing else", hint="see `regcli lock --help`")
     if check and (update or references or output is not None):
         raise UsageError("--check checks the whole lock and takes nothing else", hint="see `regcli lock --help`")
     if output == "":
@@ -56,6 +60,9 @@ def lock(
         return None
     if not references:
         raise UsageError("REF is missing", hint="`regcli lock REF` pins, `--check` checks and `--update` pins anew")
+    if remove:
+        _remove(session, references)
+        return None
     from regcli.domain.lockfile import lock_path
     from regcli.domain.locking import lock_references
 
@@ -83,6 +90,16 @@ def _check(session: Session) -> int:
     )
     session.note(f"{human_count(len(states), 'pin')}, {wrong or 'none'} out of date")
     return 1 if wrong else 0
+
+
+def _remove(session: Session, references: list[str]) -> None:
+    from regcli.domain.lockfile import lock_path
+    from regcli.domain.locking import remove_pins
+
+    base = os.getcwd()
+    gone = remove_pins(session.context, base, references)
+    session.note(f"{human_count(len(gone), 'pin')} taken out; the files stay")
+    session.emit({"path": lock_path(base), "removed": [pin.document() for pin in gone]}, table(_COLUMNS, map(_row, gone)))
 
 
 def _update(session: Session, references: list[str]) -> None:
