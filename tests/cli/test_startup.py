@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regcli.__main__ import main
 from regcli.cli.commands import COMMANDS
 from regcli.cli.lanes import GRAMMARS, parse
 from regcli.cli.lazy import load_command, module_name
@@ -190,3 +192,10 @@ def test_importing_the_package_costs_next_to_nothing() -> None:
     code = "import sys; before = set(sys.modules); import regcli; print(len(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert int(done.stdout) <= 5
+
+
+def test_the_collector_of_another_program_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    before = gc.get_threshold()
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("regcli ")
+    assert gc.get_threshold() == before
