@@ -279,16 +279,10 @@ class _Run:
         ]
         if self._setup.shares_files:
             self._extract(tasks)
-        helpers = []
         if number > 1 and len(tasks) > 1:
-            import threading
-
-            helpers = [threading.Thread(target=self._work, args=(writer, tasks), daemon=True) for writer in writers[1:]]
-            for thread in helpers:
-                thread.start()
-        self._work(writers[0], tasks)
-        for thread in helpers:
-            thread.join()
+            self._work_together(writers, tasks)
+        else:
+            self._work(writers[0], tasks)
         if not self.failures:
             # What was not where the index said is looked up anew, by one thread.
             leftovers = [leftover for writer in writers for leftover in writer.leftovers]
@@ -299,6 +293,30 @@ class _Run:
         if self.failures:
             self.section.save(self.result.files)
             raise self.failures[0]
+
+    def _work_together(self, writers: list[Writer], tasks: list[Task]) -> None:
+        import threading
+        from _queue import SimpleQueue
+
+        ended: list[Writer] = []
+        news: SimpleQueue[None] = SimpleQueue()
+
+        def work(writer: Writer) -> None:
+            self._work(writer, tasks)
+            ended.append(writer)
+            news.put(None)
+
+        def wait() -> None:
+            while len(ended) < len(writers) - 1:
+                news.get()
+
+        for writer in writers[1:]:
+            threading.Thread(target=work, args=(writer,), daemon=True).start()
+        self._work(writers[0], tasks)
+        # Not `join`: in Python 3.11 a thread counts as ended once Ctrl-C has interrupted that.
+        self._try(wait)
+        # After Ctrl-C the others end with the file they are at, and leave nothing half done; a second one is obeyed at once.
+        wait()
 
     def _work(self, writer: Writer, tasks: list[Task]) -> None:
         def work() -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
+import threading
 import time
 
 import pytest
@@ -266,6 +268,30 @@ def test_what_was_hashed_while_it_was_logged_is_not_hashed_for_the_first_link(
     flip(path, 5)
     with pytest.raises(IntegrityError):
         materialize(content, entries, f"{target}-other", link_mode="hardlink", cache=cache)
+
+
+def test_what_is_interrupted_leaves_nothing_half_done(content: Content, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = one(content, "a", b"a" * LARGE) + one(content, "b", b"b" * LARGE)
+    real = blobs.copy_hashing
+
+    def copy_hashing(*arguments: Any, **named: Any) -> tuple[bytes, int]:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.5)
+        return real(*arguments, **named)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(blobs, "copy_hashing", copy_hashing)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    # While the main thread waits for the other one.
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            materialize(content, entries, target, link_mode="copy", threads=2)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert sorted(os.listdir(target)) == ["a", "b"]
 
 
 def test_a_blob_that_is_a_users_file_too_is_not_remembered_as_it_was_logged(
