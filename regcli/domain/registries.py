@@ -135,9 +135,20 @@ class Registry:
         return self.chain.place
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether it came with the root: it keeps its name, is open to everybody and cannot be deleted (RY-10, RY-14)."""
+        directory = self.base.rpartition("/")[2]
+        built_in: bool = directory in BUILT_IN and self.state["id"] == _built_in_id(self.chain.root_id, directory)
+        return built_in
+
+    @property
     def exists(self) -> bool:
         """Whether there is such a registry, and it was not removed."""
         return self.snapshot.state["name"] is not None and not self.snapshot.state["removed"]
+
+
+def _built_in_id(root_id: str, directory_name: str) -> str:
+    return f"{root_id[:24]}{'0' * 7}{1 + list(BUILT_IN).index(directory_name)}"
 
 
 def open_chain(context: Context, directory_name: str) -> Chain:
@@ -151,7 +162,7 @@ def open_chain(context: Context, directory_name: str) -> Chain:
             # A fresh root has these two without a file being written; the first change of one writes its first commit.
             state.update(
                 name=directory_name,
-                id=f"{root.id[:24]}{'0' * 7}{1 + list(BUILT_IN).index(directory_name)}",
+                id=_built_in_id(root.id, directory_name),
                 description=BUILT_IN[directory_name],
                 members={root.owner: roles.ADMIN},
                 created_at=root.created_at,

@@ -63,7 +63,8 @@ def edit_registry(
 
     Raises:
         RoleError: the user may not change one of these; nothing was changed.
-        RefusedError: the visibility cannot be widened. ConflictError: the new name is taken, or a type is missing.
+        RefusedError: the visibility cannot be widened; or the registry came with the root, and name and visibility stay.
+        ConflictError: the new name is taken, or a type is missing.
     """
     registry = find_registry(context, name)
     if visibility is not None and visibility not in VISIBILITIES:
@@ -74,6 +75,7 @@ def edit_registry(
         ops: list[Operation] = []
         if rename is not None and rename != state["name"]:
             roles.require(state, context.user, "rename-registry")
+            _refuse_new_name(registry, rename)
             ops.append({"op": "rename", "before": state["name"], "after": str(rename)})
         if description is not None:
             roles.require(state, context.user, "edit-registry")
@@ -83,7 +85,7 @@ def edit_registry(
             ops.extend(_set(state, "types", _widened(context, registry, state, types)))
         if visibility is not None:
             roles.require(state, context.user, "visibility")
-            _refuse_widening(state, visibility)
+            _refuse_visibility(registry, state, visibility)
             ops.extend(_set(state, "visibility", visibility))
         if ttl != KEEP:
             roles.require(state, context.user, "ttl")
@@ -122,7 +124,21 @@ def _widened(context: Context, registry: Registry, state: State, types: Sequence
     return list(dict.fromkeys(map(str, types)))
 
 
-def _refuse_widening(state: State, visibility: str) -> None:
+def _refuse_new_name(registry: Registry, name: RegistryName) -> None:
+    # Back to its own name is for roots of before this was a rule.
+    if registry.is_built_in and encode_name(name) != registry.base.rpartition("/")[2]:
+        raise RefusedError(
+            f"registry {quote(registry.name)} came with the root and keeps its name",
+            hint=f"make another one with `regcli registry create {quote(name)}`",
+        )
+
+
+def _refuse_visibility(registry: Registry, state: State, visibility: str) -> None:
+    if registry.is_built_in and state["visibility"] == "organization" != visibility:
+        raise RefusedError(
+            f"registry {quote(state['name'])} came with the root and stays open to everybody",
+            hint=f"make another one with `regcli registry create NAME --visibility {visibility}`",
+        )
     if state["visibility"] == "restricted" and visibility != "restricted":
         raise RefusedError(
             f"registry {quote(state['name'])} is restricted, which cannot be undone",
@@ -162,15 +178,29 @@ def remove_registry(context: Context, name: RegistryName, *, reason: str | None 
     """Delete a registry with its collections and links; the versions that were linked stay where they were logged.
 
     Raises:
-        RoleError: the user is no admin of it, also where protected aliases are in it.
+        RoleError: the user is no admin of it, also where protected aliases are in it. RefusedError: it came with the root.
     """
     registry = find_registry(context, name)
 
     def check(snapshot: Snapshot) -> list[Operation]:
-        roles.require(snapshot.state, context.user, "delete-registry")
+        require_removable(context, Registry(registry.base, registry.chain, snapshot))
         return [{"op": "remove"}]
 
     return change_settings(context, registry, check, reason=reason)
+
+
+def require_removable(context: Context, registry: Registry) -> None:
+    """Refuse the deletion of a registry.
+
+    Raises:
+        RoleError: the user is no admin of it. RefusedError: it came with the root.
+    """
+    roles.require(registry.state, context.user, "delete-registry")
+    if registry.is_built_in:
+        raise RefusedError(
+            f"registry {quote(registry.name)} came with the root and cannot be deleted",
+            hint=f"`regcli ls {registry.name}/` lists its collections, and `regcli collection rm` deletes one",
+        )
 
 
 def registry_extent(context: Context, registry: Registry) -> tuple[int, int]:
@@ -332,7 +362,7 @@ def _differences(context: Context, registry: Registry, state: State, wanted: Set
         )
     if wanted.types != state["types"]:
         ops += _set(state, "types", _widened(context, registry, state, wanted.types))
-    _refuse_widening(state, wanted.visibility)
+    _refuse_visibility(registry, state, wanted.visibility)
     ops += _set(state, "visibility", wanted.visibility)
     ops += _set(state, "ttl", wanted.ttl)
     for key, alias in sorted(wanted.protected.items()):

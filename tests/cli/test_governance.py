@@ -100,12 +100,18 @@ def test_a_registry_is_edited_renamed_and_deleted(two: Invoke) -> None:
     assert two("registry", "edit", "model").code == 2
     edited = two("registry", "edit", "model", "-d", "ours", "--type", "model", "--ttl", "1d", "--json").ok().json
     assert (edited["description"], edited["types"], edited["ttl"]) == ("ours", ["model"], "1d")
-    assert two("registry", "edit", "model", "--visibility", "restricted").code == 0
-    widened = two("registry", "edit", "model", "--visibility", "organization")
+    for change in (("edit", "model", "--visibility", "restricted"), ("edit", "model", "--rename", "x"), ("rm", "model", "-y")):
+        refused = two("registry", *change)
+        assert refused.code == 5
+        assert "registry 'model' came with the root and" in refused.stderr
+    two("registry", "create", "team").ok()
+    two("link", "zoo:v0", "team/x").ok()
+    assert two("registry", "edit", "team", "--visibility", "restricted").code == 0
+    widened = two("registry", "edit", "team", "--visibility", "organization")
     assert widened.code == 5
-    assert "registry 'model' is restricted, which cannot be undone" in widened.stderr
-    two("registry", "edit", "model", "--rename", "Golden Models").ok()
-    old = two("resolve", "model/x")
+    assert "registry 'team' is restricted, which cannot be undone" in widened.stderr
+    two("registry", "edit", "team", "--rename", "Golden Models").ok()
+    old = two("resolve", "team/x")
     assert old.code == 3
     assert "renamed to 'Golden Models'" in old.stderr
     assert two("resolve", "golden models/x").ok().stdout == "Golden Models/x:v0\n"

@@ -58,16 +58,17 @@ CHANGES: list[tuple[list[str], str, str, Any, Any]] = [
     (["registry", "edit", "dataset", "--description", "x"], "dataset/", "description-changed", "Datasets, ready to be shared", "x"),  # noqa: E501
     (["registry", "edit", "model", "--type", "model"], "model/", "types-changed", [], ["model"]),
     (["registry", "edit", "model", "--ttl", "7d"], "model/", "ttl-changed", None, 604800),
-    (["registry", "edit", "model", "--visibility", "restricted"], "model/", "visibility-changed", "organization", "restricted"),
+    (["registry", "edit", "own", "--visibility", "restricted"], "own/", "visibility-changed", "organization", "restricted"),
     (["collection", "edit", "model/Zoo", "--description", "d"], "model/Zoo", "description-changed", "", "d"),
     (["collection", "edit", "model/Zoo", "--rename", "Park"], "model/Park", "renamed", "Zoo", "Park"),
     (["unlink", "model/Park:v0"], "model/Park", "unlinked", "v0", None),
-    (["registry", "edit", "model", "--rename", "models of ours"], "models of ours/", "renamed", "model", "models of ours"),
+    (["registry", "edit", "own", "--rename", "models of ours"], "models of ours/", "renamed", "own", "models of ours"),
     (["use", "zoo:v1", "--run", "r"], "local/default/", "version-used", None, {"ref": "local/default/zoo:v1"}),
 ]  # fmt: skip
 
 
 def test_every_kind_of_change_is_an_event_with_before_and_after(zoo: Invoke) -> None:
+    zoo("registry", "create", "own").ok()
     for command, place, action, before, after in CHANGES:
         zoo(*command).ok()
         event = next(item for item in reversed(events(zoo, place)) if item["action"] == action)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MODEL = RegistryName.parse("model")
+TEAM = RegistryName.parse("team")
 
 
 @pytest.fixture
@@ -39,6 +40,8 @@ def world() -> Iterator[World]:
     with world_in_memory() as world:
         world.log()
         world.link()
+        create_registry(world.user(), TEAM)
+        world.link("zoo", "team/zoo")
         yield world
 
 
@@ -47,12 +50,15 @@ def types(*names: str) -> list[TypeName]:
 
 
 def test_several_settings_change_in_one_commit(world: World) -> None:
+    change = edit_registry(world.user(), MODEL, description="ours", types=types("model"), ttl=3600, reason="audit")
+    assert change.commit is not None
+    assert len(change.commit["ops"]) == 4  # the first also records what the registry came with
     change = edit_registry(
-        world.user(), MODEL, description="ours", types=types("model"), ttl=3600, visibility="restricted", reason="audit"
+        world.user(), TEAM, description="ours", types=types("model"), ttl=3600, visibility="restricted", reason="audit"
     )
     assert change.commit is not None
-    assert len(change.commit["ops"]) == 5  # the first also records what the registry came with
-    document = registry_row(world.user(), "model")
+    assert len(change.commit["ops"]) == 4
+    document = registry_row(world.user(), "team")
     assert (document["description"], document["types"], document["ttl"], document["visibility"]) == (
         "ours",
         ["model"],
@@ -77,16 +83,36 @@ def test_the_first_types_may_not_leave_out_what_is_there(world: World) -> None:
 
 
 def test_restricted_is_for_good(world: World) -> None:
-    edit_registry(world.user(), MODEL, visibility="restricted")
-    with pytest.raises(RefusedError, match="registry 'model' is restricted, which cannot be undone"):
-        edit_registry(world.user(), MODEL, visibility="organization", description="not changed either")
-    assert registry_row(world.user(), "model")["description"] != "not changed either"
+    edit_registry(world.user(), TEAM, visibility="restricted")
+    with pytest.raises(RefusedError, match="registry 'team' is restricted, which cannot be undone"):
+        edit_registry(world.user(), TEAM, visibility="organization", description="not changed either")
+    assert registry_row(world.user(), "team")["description"] != "not changed either"
+
+
+def test_what_came_with_the_root_stays_as_it_is_known(world: World) -> None:
+    for name in ("model", "datasets"):
+        registry = RegistryName.parse(name)
+        with pytest.raises(RefusedError, match="came with the root and keeps its name"):
+            edit_registry(world.user(), registry, rename=RegistryName.parse("mine"), description="not changed either")
+        with pytest.raises(RefusedError, match="came with the root and stays open to everybody"):
+            edit_registry(world.user(), registry, visibility="restricted", description="not changed either")
+        with pytest.raises(RefusedError, match="came with the root and cannot be deleted"):
+            remove_registry(world.user(), registry)
+        assert registry_row(world.user(), name)["description"] != "not changed either"
+    with pytest.raises(RefusedError, match="stays open to everybody"):
+        apply_settings(world.user(), edited(world, organization="restricted"))
+    # A change, which is its first commit, does not make it one that was made by hand.
+    edit_registry(world.user(), MODEL, description="ours", types=types("model"), visibility="organization")
+    with pytest.raises(RefusedError, match="cannot be deleted"):
+        remove_registry(world.user(), MODEL)
+    create_registry(world.user(), RegistryName.parse("mine"))
+    assert resolve(world.user(), "models/zoo").ref == "model/zoo:v0"
 
 
 def test_a_change_that_is_partly_not_allowed_changes_nothing(world: World) -> None:
-    with pytest.raises(RoleError, match="user 'bob' is member and may not change the accepted types of registry 'model'"):
-        edit_registry(world.user("bob"), MODEL, description="mine", types=types("model"), rename=RegistryName.parse("mine"))
-    assert registry_row(world.user(), "model")["description"] != "mine"
+    with pytest.raises(RoleError, match="user 'bob' is member and may not change the accepted types of registry 'team'"):
+        edit_registry(world.user("bob"), TEAM, description="mine", types=types("model"), rename=RegistryName.parse("mine"))
+    assert registry_row(world.user(), "team")["description"] != "mine"
     with pytest.raises(NotFoundError):
         find_registry(world.user(), "mine")
     edit_registry(world.user("bob"), MODEL, description="a member may")
@@ -94,39 +120,38 @@ def test_a_change_that_is_partly_not_allowed_changes_nothing(world: World) -> No
 
 def test_a_renamed_registry_keeps_all_and_the_old_name_says_the_new(world: World) -> None:
     golden = RegistryName.parse("Golden Models")
-    edit_registry(world.user("bob"), MODEL, rename=golden)
+    edit_registry(world.user("bob"), TEAM, rename=golden)
     assert resolve(world.user(), "golden models/zoo").ref == "Golden Models/zoo:v0"
     assert resolve(world.user(), "wandb-registry-Golden Models/zoo").ref == "Golden Models/zoo:v0"
-    for old in ("model/zoo", "models/zoo"):
-        with pytest.raises(RenamedError, match="registry 'model' was renamed to 'Golden Models'"):
-            resolve(world.user(), old)
-    with pytest.raises(ConflictError, match="'model' is the old name of registry 'Golden Models'"):
-        create_registry(world.user(), MODEL)
+    with pytest.raises(RenamedError, match="registry 'team' was renamed to 'Golden Models'"):
+        resolve(world.user(), "team/zoo")
+    with pytest.raises(ConflictError, match="'team' is the old name of registry 'Golden Models'"):
+        create_registry(world.user(), TEAM)
     assert world.link("zoo", "Golden Models/zoo").version.ref == "Golden Models/zoo:v0"
-    edit_registry(world.user(), golden, rename=MODEL)
-    assert resolve(world.user(), "models/zoo").ref == "model/zoo:v0"
+    edit_registry(world.user(), golden, rename=TEAM)
+    assert resolve(world.user(), "team/zoo").ref == "team/zoo:v0"
     assert verify_root(world.user()).ok
 
 
 def test_a_taken_name_is_a_conflict(world: World) -> None:
     for taken in ("dataset", "datasets"):
         with pytest.raises(ConflictError):
-            edit_registry(world.user(), MODEL, rename=RegistryName.parse(taken))
-    assert resolve(world.user(), "model/zoo").ref == "model/zoo:v0"
+            edit_registry(world.user(), TEAM, rename=RegistryName.parse(taken))
+    assert resolve(world.user(), "team/zoo").ref == "team/zoo:v0"
 
 
 def test_a_deleted_registry_takes_its_links_along_and_a_new_one_of_its_name_is_empty(world: World) -> None:
-    with pytest.raises(RoleError, match="user 'bob' is member and may not delete registry 'model': that takes admin"):
-        remove_registry(world.user("bob"), MODEL)
-    remove_registry(world.user(), MODEL)
+    with pytest.raises(RoleError, match="user 'bob' is member and may not delete registry 'team': that takes admin"):
+        remove_registry(world.user("bob"), TEAM)
+    remove_registry(world.user(), TEAM)
     with pytest.raises(NotFoundError):
-        resolve(world.user(), "model/zoo")
+        resolve(world.user(), "team/zoo")
     assert resolve(world.user(), "zoo").ref == "local/default/zoo:v0"
-    create_registry(world.user("bob"), MODEL)
+    create_registry(world.user("bob"), TEAM)
     with pytest.raises(NotFoundError):
-        resolve(world.user("bob"), "model/zoo")
-    assert world.link(user="bob").version.ref == "model/zoo:v1"
-    assert [index for index, _ in resolve(world.user(), "model/zoo").collection.versions()] == [1]
+        resolve(world.user("bob"), "team/zoo")
+    assert world.link("zoo", "team/zoo", user="bob").version.ref == "team/zoo:v1"
+    assert [index for index, _ in resolve(world.user(), "team/zoo").collection.versions()] == [1]
     assert verify_root(world.user()).ok
 
 
@@ -179,8 +204,8 @@ def test_an_unknown_role_or_member_is_an_error(world: World) -> None:
 # registry.toml
 
 
-def readable(world: World) -> Path:
-    return Path(world.root, "registries", "model", "registry.toml")
+def readable(world: World, registry: str = "model") -> Path:
+    return Path(world.root, "registries", registry, "registry.toml")
 
 
 def edited(world: World, **replace: str) -> str:
@@ -195,23 +220,24 @@ def edited(world: World, **replace: str) -> str:
 
 
 def test_a_hand_edit_has_no_effect_is_shown_and_is_taken_in_as_one_commit(world: World) -> None:
-    world.protect("staging")
-    path = readable(world)
+    edit_registry(world.user(), TEAM, description="as it was")
+    world.protect("staging", registry="team")
+    path = readable(world, "team")
     text = path.read_text()
-    text = text.replace('description = "Models, ready to be shared"', 'description = "By hand"')
+    text = text.replace('description = "as it was"', 'description = "By hand"')
     text = text.replace('"staging"', '"production"').replace('alice = "admin"', 'alice = "admin"\nbob = "viewer"')
     text = text.replace("types = []", 'types = ["model"]').replace(
         'visibility = "organization"', 'visibility = "restricted"\nttl = "30d"'
     )
     path.write_text(text)
-    assert hand_edits(world.user()) == [("model", str(path))]
-    before = find_registry(world.user(), "model")
-    assert before.state["description"] == "Models, ready to be shared"
+    assert hand_edits(world.user()) == [("team", str(path))]
+    before = find_registry(world.user(), "team")
+    assert before.state["description"] == "as it was"
 
     with pytest.raises(RoleError):
         apply_settings(world.user("bob"), str(path))
     shown = apply_settings(world.user(), str(path), dry_run=True)
-    assert find_registry(world.user(), "model").snapshot.seq == before.snapshot.seq == shown.seq
+    assert find_registry(world.user(), "team").snapshot.seq == before.snapshot.seq == shown.seq
     applied = apply_settings(world.user(), str(path))
     assert applied.changes == shown.changes
     assert applied.seq == before.snapshot.seq + 1
@@ -224,7 +250,7 @@ def test_a_hand_edit_has_no_effect_is_shown_and_is_taken_in_as_one_commit(world:
         "alias staging",
         "member bob",
     ]
-    state = find_registry(world.user(), "model").state
+    state = find_registry(world.user(), "team").state
     assert (state["description"], state["ttl"], state["members"]["bob"], sorted(state["protected"])) == (
         "By hand",
         30 * 86400,
@@ -262,21 +288,24 @@ def test_a_file_that_is_not_valid_is_refused_as_a_whole(world: World, before: st
 
 
 def test_a_file_cannot_take_types_away_or_open_what_is_restricted(world: World) -> None:
-    edit_registry(world.user(), MODEL, types=types("model", "dataset"), visibility="restricted")
+    edit_registry(world.user(), MODEL, types=types("model", "dataset"))
     with pytest.raises(RefusedError, match="accepts dataset, which the file leaves out"):
         apply_settings(world.user(), edited(world, **{'    "dataset",\n': ""}))
+    edit_registry(world.user(), TEAM, visibility="restricted")
+    path = readable(world, "team")
+    path.write_text(path.read_text().replace("restricted", "organization"))
     with pytest.raises(RefusedError, match="restricted, which cannot be undone"):
-        apply_settings(world.user(), edited(world, restricted="organization"))
+        apply_settings(world.user(), str(path))
 
 
 def test_what_a_deleted_registry_held_is_found_nowhere(world: World) -> None:
     from regcli.domain.listing import collection_rows, find_container, registry_rows
     from regcli.domain.search import Query, search
 
-    assert any(result.ref.startswith("model/zoo") for result in search(world.user(), Query("zoo")))
-    remove_registry(world.user(), MODEL)
-    assert not any(result.ref.startswith("model") for result in search(world.user(), Query(None)))
-    create_registry(world.user(), MODEL)
-    assert not any(result.ref.startswith("model/") for result in search(world.user(), Query(None)))
-    assert collection_rows(world.user(), find_container(world.user(), "model")) == []
-    assert {row["name"]: row["collections"] for row in registry_rows(world.user())} == {"dataset": 0, "model": 0}
+    assert any(result.ref.startswith("team/zoo") for result in search(world.user(), Query("zoo")))
+    remove_registry(world.user(), TEAM)
+    assert not any(result.ref.startswith("team") for result in search(world.user(), Query(None)))
+    create_registry(world.user(), TEAM)
+    assert not any(result.ref.startswith("team/") for result in search(world.user(), Query(None)))
+    assert collection_rows(world.user(), find_container(world.user(), "team")) == []
+    assert {row["name"]: row["collections"] for row in registry_rows(world.user())} == {"dataset": 0, "model": 1, "team": 0}

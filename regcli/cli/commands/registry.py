@@ -155,7 +155,8 @@ def edit(
 
     Name and description are any member's to change, the rest is an admin's. Types can be added, never removed; the first one
     given to a registry that accepts every type narrows it to that. A restricted registry stays so. After a rename the old
-    name says the new one.
+    name says the new one. The registries that came with the root, model and dataset, keep their names and stay open to
+    everybody.
 
     Examples:
         regcli registry edit model --description "# Models in use"
@@ -199,18 +200,18 @@ def remove(
     """Delete a registry
 
     Its collections and links go with it, protected ones too, so that takes an admin; the versions that were linked stay
-    where they were logged. This cannot be undone.
+    where they were logged. This cannot be undone. The registries that came with the root, model and dataset, cannot be
+    deleted.
 
     Examples:
         regcli registry rm "Golden Datasets" -y
     """
     session = session_of(ctx)
-    from regcli.domain import roles
     from regcli.domain.registries import find_registry
-    from regcli.domain.registry_settings import registry_extent, remove_registry
+    from regcli.domain.registry_settings import registry_extent, remove_registry, require_removable
 
     registry = find_registry(session.context, RegistryName.parse(name))
-    roles.require(registry.state, session.context.user, "delete-registry")
+    require_removable(session.context, registry)
     collections, links = registry_extent(session.context, registry)
     extent = f"{human_count(collections, 'collection')} and {human_count(links, 'link')}"
     confirm_removal(session, f"Delete registry {registry.name} with {extent}?", yes=yes)
