@@ -54,6 +54,8 @@ _EDITS: dict[str, tuple[type, ...]] = {"description": TEXT, "metadata": (dict,),
 _COLLECTION_EDITS: dict[str, tuple[type, ...]] = {"description": TEXT, "type": TEXT, "ttl": LIFETIME}
 _TIMES = ("created_at", "updated_at", "linked_at")
 _MAX_NUMBER = 10**9
+_MAX_TIME = 40
+_MAX_MEMBER = 64
 # Beside its operations a commit has the envelope of this root.
 _ENVELOPE = 65536
 
@@ -78,6 +80,8 @@ def vet_entry(entry: dict[str, Any]) -> None:
         ValueError: it is malformed. InvalidNameError: a type or alias breaks the rules.
     """
     _take(entry, _ENTRY, "a collection")
+    if len(entry["chain"]) > _MAX_MEMBER:
+        raise ValueError("no member of a bundle has such a name")
     TypeName.parse(entry["type"])
     _check_tags(entry["tags"])
     if entry["kind"] not in (SOURCE, LINK) or not is_place(entry["place"]):
@@ -106,6 +110,26 @@ def _check_tags(tags: list[Any]) -> None:
         raise ValueError("a tag is no text")
 
 
+def _check_time(text: str) -> None:
+    if len(text) > _MAX_TIME:
+        raise ValueError("a time is malformed")
+    parse_time(text)
+
+
+def _check_unicode(document: Any) -> None:
+    """Refuse lone surrogates, which JSON can spell but no file can hold, anywhere in a document of any depth."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if type(value) is dict:
+            waiting.extend(value)
+            waiting.extend(value.values())
+        elif type(value) is list:
+            waiting.extend(value)
+        elif type(value) is str and not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("a text has a lone surrogate")
+
+
 def vet_commits(entry: dict[str, Any], commits: list[Any]) -> list[Commit]:
     """Return the commits of a collection with the fields that this program knows.
 
@@ -116,7 +140,8 @@ def vet_commits(entry: dict[str, Any], commits: list[Any]) -> list[Commit]:
     last = 0
     for document in commits:
         commit = _take(document, _COMMIT, "a commit")
-        parse_time(commit["time"])
+        _check_time(commit["time"])
+        _check_unicode(commit)
         if not last < commit["seq"] <= entry["last_seq"]:
             raise ValueError("commits are not in order")
         last = commit["seq"]
@@ -130,7 +155,7 @@ def vet_commits(entry: dict[str, Any], commits: list[Any]) -> list[Commit]:
 def _vet_operation(op: Any, kind: str) -> Operation:
     name = op["op"]
     if name not in _OPS:
-        raise ValueError(f"an unknown operation {name!r}")
+        raise ValueError(f"an unknown operation {str(name)[:40]!r}")
     found = {"op": name, **_take(op, _OPS[name], f"operation {name}")}
     if name in ("version", "link"):
         if (name == "link") is not (kind == LINK):
@@ -143,7 +168,7 @@ def _vet_operation(op: Any, kind: str) -> Operation:
     elif name == "edit":
         allowed = _COLLECTION_EDITS if found["version"] is None else _EDITS
         if type(found["after"]) not in allowed.get(found["field"], ()):
-            raise ValueError(f"an edit of {found['field']!r}")
+            raise ValueError(f"an edit of {found['field'][:40]!r}")
         if found["field"] == "type":
             TypeName.parse(found["after"])
     return found
@@ -154,7 +179,7 @@ def _vet_record(record: dict[str, Any], kind: str) -> None:
     _check_tags(record["tags"])
     for key in _TIMES:
         if record.get(key) is not None:
-            parse_time(record[key])
+            _check_time(record[key])
     source = record.get("source")
     if (source is not None) is not (kind == LINK):
         raise ValueError("a link without its source, or a source that is a link")

@@ -31,7 +31,7 @@ CONTENT = b"content"
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with `bundle.tar` (versions, links, aliases, protection, tags, lineage, edits) and an empty `root`."""
     from regcli.domain.editing import edit
     from regcli.domain.exporting import export_bundle
@@ -49,8 +49,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bundle(template: Path) -> Bundle:
-    return Bundle(template / "bundle.tar")
+def bundle(packed: Path) -> Bundle:
+    return Bundle(packed / "bundle.tar")
 
 
 @pytest.fixture
@@ -261,6 +261,47 @@ def test_documents_that_mean_to_exhaust(invoke: Run, empty: Path, bundle: Bundle
     require_refusal(invoke, bundle.write(tmp_path / "bundle.tar", end=JSON[name]), (2, 6))
 
 
+# Edits of the text of a whole bundle: all else is right.
+TEXTS = {
+    "a key of the index twice": (INDEX, b'{"format": 1', b'{"format": 1, "format": 1'),
+    "a key of a commit twice": ("chains/0000.jsonl", b'{"seq": 1', b'{"seq": 1, "seq": 1'),
+    "a key of a record twice": ("chains/0000.jsonl", b'"file_count": 1', b'"file_count": 1, "file_count": 1'),
+    "NaN": ("chains/0000.jsonl", b'"metadata": {', b'"metadata": {"x": NaN, '),
+    "infinity": ("chains/0000.jsonl", b'"metadata": {', b'"metadata": {"x": 1e999, '),
+    "a number of 5,000 digits": ("chains/0000.jsonl", b'"metadata": {', b'"metadata": {"x": %s, ' % (b"9" * 5000)),
+    "a lone surrogate": ("chains/0000.jsonl", b'"metadata": {', b'"metadata": {"x": "\\ud800", '),
+    "100,000 levels": ("chains/0000.jsonl", b'"metadata": {', b'"metadata": {"x": %s, ' % (b"[" * 100_000 + b"]" * 100_000)),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_document_that_is_right_but_for_one_thing(
+    invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path, name: str
+) -> None:
+    member, old, new = TEXTS[name]
+    text = bundle.texts()[member]
+    assert old in text
+    require_refusal(invoke, bundle.write(tmp_path / "bundle.tar", {member: text.replace(old, new, 1)}))
+
+
+def test_a_text_of_megabytes_is_not_repeated(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path) -> None:
+    """Whatever is wrong with a value, the sentence about it is a short one."""
+    huge = "x" * 2_000_000
+    entry, commit, alias, edit = (
+        bundle.index["collections"][1], next(iter(bundle.chains.values()))[0], bundle.ops("alias")[0], bundle.ops("edit")[0],
+    )  # fmt: skip
+    targets: list[tuple[dict[str, Any], str]] = [
+        (bundle.index, "root"), (entry, "name"), (entry, "type"), (entry, "kind"), (entry, "place"), (entry, "chain"),
+        (entry["registry"], "name"), (entry["registry"], "visibility"), (commit, "time"), (alias, "op"), (alias, "alias"),
+        (edit, "field"), (first(bundle), "id"), (first(bundle), "algorithm"), (first(bundle), "created_at"),
+        (first(bundle), "manifest"),
+    ]  # fmt: skip
+    for target, key in targets:
+        before, target[key] = target[key], huge
+        require_refusal(invoke, bundle.write(tmp_path / "bundle.tar"), (2, 6))
+        target[key] = before
+
+
 @pytest.mark.parametrize("number", [-1, 1 << 31, 1 << 63, 10**39, 1.0, True, "1", None], ids=repr)
 def test_numbers_that_are_none(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path, number: Any) -> None:
     entry, commit = bundle.index["collections"][0], next(iter(bundle.chains.values()))[0]
@@ -313,10 +354,10 @@ def test_members_that_lie(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Pa
 
 
 def test_a_hostile_bundle_changes_nothing_in_a_root_that_is_used(
-    invoke: Run, empty: Path, template: Path, bundle: Bundle, tmp_path: Path
+    invoke: Run, empty: Path, packed: Path, bundle: Bundle, tmp_path: Path
 ) -> None:
     path = tmp_path / "bundle.tar"
-    invoke("import", template / "bundle.tar").ok()
+    invoke("import", packed / "bundle.tar").ok()
     before = everything(empty)
     other = copy.deepcopy(bundle)
     other.ops("version")[1]["record"]["id"] = "f" * 32
