@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MARKER = "regcli.toml"
+# The name under which commands find a root by themselves.
+HIDDEN = ".regcli"
 _SEAL = b'checksum = "'
 _NOTE = "# A regcli root. This file is written once; settings are changed with `regcli`, not here.\n"
 
@@ -181,6 +183,9 @@ def create_root(path: str, *, owner: str, created_at: str, entity: str, personal
         raise StorageError(f"cannot make a root at {path}: a part of the path is not a directory") from error
     except OSError as error:
         raise files.explain(error, f"cannot make a root at {path}") from error
+    if os.path.basename(path) == HIDDEN:
+        # Amid a project's files, `git add .` must not take gigabytes along; whoever wants that removes it.
+        files.create_exclusive(f"{path}/.gitignore", b"*\n", mode=0o644)
     made = files.create_exclusive(f"{path}/{MARKER}", seal_marker(text), mode=0o444)
     keep_reserve(path)
     return open_root(path), made

@@ -25,6 +25,16 @@ def test_a_root_is_made_once(tmp_path: Path) -> None:
     assert (root.owner, root.entity, root.personal, len(root.id)) == ("alice", "local", False, 32)
 
 
+def test_a_root_amid_a_project_hides_from_git(tmp_path: Path) -> None:
+    make(tmp_path / ".regcli")
+    assert (tmp_path / ".regcli" / ".gitignore").read_text() == "*\n"
+    make(tmp_path / "regcli")
+    assert not (tmp_path / "regcli" / ".gitignore").exists()
+    (tmp_path / ".regcli" / ".gitignore").unlink()
+    assert make(tmp_path / ".regcli") is False
+    assert not (tmp_path / ".regcli" / ".gitignore").exists()
+
+
 def test_every_flipped_bit_is_seen(tmp_path: Path) -> None:
     make(tmp_path)
     marker = tmp_path / MARKER
