@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import xxhash
 
+from tests.reliability.harness import scaled
 from tests.security.bundles import END, INDEX, Bundle
 from tests.security.hostile import ESCAPES
 from tests.security.test_bombs import JSON
@@ -90,12 +91,12 @@ LOOKS = (
 )  # fmt: skip
 
 
-def test_one_value_is_changed(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_one_value_is_changed(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path) -> None:
     """Whatever stands anywhere in its documents: nothing is half done, and what was taken in is whole and can be used."""
     fresh = shutil.copytree(empty, tmp_path / "fresh")
     chosen = mutations(bundle.documents(), 5)
     taken = 0
-    for number, place, value in chosen[: 4000 if request.config.getoption("-m") == "soak" else 30]:
+    for number, place, value in chosen[: scaled(30, 4000)]:
         what = (number, place, value)
         edited = copy.deepcopy(bundle)
         put(edited.documents()[number], place, value)

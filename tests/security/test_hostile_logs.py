@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.reliability.harness import scaled
 from tests.security.forgery import forget_head, read_log, seal_head, write_log
 
 if TYPE_CHECKING:
@@ -104,13 +105,11 @@ def mutations(documents: list[Any], seed: int) -> list[tuple[int, Place, Any]]:
 
 
 @pytest.mark.parametrize("log", LOGS)
-def test_one_value_of_a_commit_is_changed(
-    prepared: Path, invoke: Run, root: Path, work: Path, log: str, request: pytest.FixtureRequest
-) -> None:
+def test_one_value_of_a_commit_is_changed(prepared: Path, invoke: Run, root: Path, work: Path, log: str) -> None:
     shutil.copytree(prepared, root)
     commits = read_log(root / log)
     chosen = mutations(commits, 7)
-    for number, place, value in chosen[: 3000 if request.config.getoption("-m") == "soak" else 8]:
+    for number, place, value in chosen[: scaled(8, 3000)]:
         shutil.rmtree(root)
         shutil.copytree(prepared, root)
         edited = copy.deepcopy(commits)
@@ -120,15 +119,13 @@ def test_one_value_of_a_commit_is_changed(
 
 
 @pytest.mark.parametrize("log", LOGS)
-def test_one_value_of_a_head_is_changed(
-    prepared: Path, invoke: Run, root: Path, work: Path, log: str, request: pytest.FixtureRequest
-) -> None:
+def test_one_value_of_a_head_is_changed(prepared: Path, invoke: Run, root: Path, work: Path, log: str) -> None:
     import json
 
     base = (prepared / log).parent
     head = json.loads((base / "head.json").read_bytes())
     places_of = mutations([{"state": head["state"], "records": head["records"]}], 11)
-    for _, place, value in places_of[: 3000 if request.config.getoption("-m") == "soak" else 6]:
+    for _, place, value in places_of[: scaled(6, 3000)]:
         shutil.rmtree(root, ignore_errors=True)
         shutil.copytree(prepared, root)
         seal_head((root / log).parent, lambda document, place=place, value=value: put(document, place, value))  # type: ignore[misc]
