@@ -154,9 +154,14 @@ def _explain_usage(error: ClickException) -> tuple[str, str | None]:
         name = error.param.metavar or (error.param.name or "").upper()
         if error.param.param_type_name == "option":
             name = " / ".join(error.param.opts)
+        elif "|" in name:
+            return f"one word is missing: {' or '.join(name.split('|'))}", hint
         return f"{name} is missing", hint
     if isinstance(error, BadParameter) and error.param is not None and error.param_hint is None:
         name = " / ".join(error.param.opts) if error.param.param_type_name == "option" else error.param.human_readable_name
+        if "|" in name:
+            # The words that it may be, which the complaint lists.
+            return _lower(error.message), hint
         return f"{name}: {_range_problem(error) or _lower(error.message)}", hint
     message = error.format_message()
     if message.startswith(_EXTRA):

@@ -373,6 +373,17 @@ def test_a_name_that_the_locale_cannot_write_is_bad_input(run: Invoke, work: Pat
     [
         (["download", "zoo", "out"], "unexpected argument 'out'", "see `regcli download --help`"),
         (["download", "zoo", "out (1)", "x"], "unexpected argument 'out (1) x'", "see `regcli download --help`"),
+        (
+            ["hook", "install"],
+            "one word is missing: pre-commit or pre-push or post-checkout or post-merge",
+            "see `regcli hook install --help`",
+        ),
+        (
+            ["hook", "run", "x"],
+            "'x' is not one of 'pre-commit', 'pre-push', 'post-checkout', 'post-merge', 'verify', 'large-files', 'sync'",
+            "see `regcli hook run --help`",
+        ),
+        (["completion"], "one word is missing: bash or zsh or fish or install", "see `regcli completion --help`"),
         (["search", "--limit", "0"], "--limit: 0 is less than 1", "see `regcli search --help`"),
         (["search", "--limit", "x"], "--limit: 'x' is not a whole number", "see `regcli search --help`"),
         (["download", "zoo", "-j", "99"], "--jobs / -j: 99 is not 1 to 64", "see `regcli download --help`"),
