@@ -287,7 +287,12 @@ def test_a_link_collection_under_a_registrys_name_is_made_with_a_warning(two: In
 
 
 def test_nothing_found_is_said_to_people_only(two: Invoke) -> None:
-    for command in (["search", "nowhere"], ["protect", "model"], ["files", "a", "*.none"]):
+    for command in (
+        ["search", "nowhere"],
+        ["history", "a", "--user", "nobody"],
+        ["protect", "model"],
+        ["files", "a", "*.none"],
+    ):
         said = two(*command).ok()
         assert said.stdout == ""
         assert len(said.stderr.splitlines()) == 1

@@ -77,7 +77,7 @@ def gc(
 
 def _emit(session: Session, collected: Collected) -> None:
     document = collected.document()
-    would = "would " if collected.dry_run else ""
+    would = collected.dry_run
     if collected.waiting:
         session.note(f"{human_count(collected.waiting, 'deleted version')} can still be undeleted")
     if collected.kept_young:
@@ -85,11 +85,11 @@ def _emit(session: Session, collected: Collected) -> None:
     session.emit(
         document,
         definitions(
-            (f"{would}delete" if would else "Deleted", [f"{item['ref']} ({item['reason']})" for item in document["deleted"]]),
-            (f"{would}unlink" if would else "Unlinked", [f"{item['ref']} ({item['reason']})" for item in document["unlinked"]]),
-            (f"{would}purge" if would else "Purged", document["purged"]),
-            (f"{would}trash" if would else "To the trash", _bytes(collected.trashed) if collected.trashed else ""),
-            (f"{would}free" if would else "Freed", _bytes(collected.freed)),
+            ("Would delete" if would else "Deleted", [f"{item['ref']} ({item['reason']})" for item in document["deleted"]]),
+            ("Would unlink" if would else "Unlinked", [f"{item['ref']} ({item['reason']})" for item in document["unlinked"]]),
+            ("Would purge" if would else "Purged", document["purged"]),
+            ("Would trash" if would else "To the trash", _bytes(collected.trashed) if collected.trashed else ""),
+            ("Would free" if would else "Freed", _bytes(collected.freed)),
         ),
     )
 

@@ -47,6 +47,8 @@ def history(
     if limit is not None:
         events = events[-limit:]
         session.note_more(total - len(events))
+    if not total:
+        session.note("nothing found")
     to_people = session.is_terminal and not markdown
     rows = [
         (
