@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # More ids than that are not repeated in a version's record, which every reader of its collection reads; the manifest has them.
-MAX_LISTED = 1000
+MAX_LISTED = 100
 
 
 def referred(entries: Iterable[Entry]) -> Targets:
