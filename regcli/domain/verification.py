@@ -274,6 +274,7 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
         if collection_base is None:
             _check_run(report, versions, snapshot, chain)
             continue
+        _check_origins(context, report, snapshot, chain)
         state = snapshot.state
         owner = os.path.basename(registry_base) if registry_base else f"{state['entity']}/{state['project']}"
         for index, record in snapshot.records.ascending():
@@ -447,6 +448,18 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
             return
     if claimed.records.damaged:
         chain.refresh_head(claimed)
+
+
+def _check_origins(context: Context, report: Report, snapshot: Any, chain: Chain) -> None:
+    """Report the collections that links point to and that are gone with their directory, of which nothing else tells."""
+    if snapshot.state["kind"] != LINK:
+        return
+    places = {record["source"]["place"] for _, record in snapshot.records.ascending() if is_live(record)}
+    for place in sorted(places):
+        path = f"{context.root.path}/{place}/log"
+        if not files.is_there(path):
+            words = f"{path} is missing: the collection from which {chain.place} has links is gone"
+            report.problems.append(Problem("history", path, words))
 
 
 def _check_markers(context: Context, report: Report, snapshot: Any, chain: Chain) -> None:

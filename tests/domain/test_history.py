@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -227,6 +228,20 @@ def test_verify_notices_that_the_last_commits_were_cut_off(grown: Invoke, root: 
         assert problems
         assert all(place in problem.path + problem.message for problem in problems)
         last.write_bytes(data)
+
+
+def test_verify_notices_that_the_source_of_a_link_vanished_with_its_directory(grown: Invoke, root: Path) -> None:
+    shutil.move(root / "projects/local/default/collections/zoo", root / "elsewhere")
+    result = grown("verify", "--json")
+    assert result.code == 1
+    found = [problem for problem in result.json["problems"] if problem["kind"] == "history"]
+    assert [problem["path"] for problem in found] == [f"{root}/projects/local/default/collections/zoo/log"]
+    assert "model/collections/zoo" in found[0]["message"]
+    # Withdrawn links need it no more, and what is deleted the proper way is no damage.
+    shutil.move(root / "elsewhere", root / "projects/local/default/collections/zoo")
+    grown("collection", "rm", "zoo", "-y", "--force", "--delete-aliases").ok()
+    grown("gc", "--grace", "0").ok()
+    grown("verify").ok()
 
 
 def test_the_command_names_the_place_and_exits_1(grown: Invoke, root: Path) -> None:
