@@ -118,6 +118,8 @@ def _check_redirect(state: State) -> None:
 def check_collection(state: Any) -> None:
     """Check the state of a collection."""
     _check_fields(state, _COLLECTION, "a collection")
+    if state["name"] == "":
+        raise ValueError("a collection has an empty name")
     _check_texts(state["tags"], "tags of a collection")
     _check_texts(state["former"], "former names")
     _check_redirect(state)
@@ -136,6 +138,8 @@ def check_collection(state: Any) -> None:
 def check_settings(state: Any) -> None:
     """Check the settings of a registry."""
     _check_fields(state, _SETTINGS, "a registry")
+    if state["name"] == "":
+        raise ValueError("a registry has an empty name")
     _check_texts(state["types"], "types of a registry")
     _check_texts(state["former"], "former names")
     _check_redirect(state)

@@ -154,6 +154,16 @@ def test_the_id_of_an_input_names_no_place(prepared: Path, invoke: Run, root: Pa
     assert sorted(root.parent.iterdir()) == before
 
 
+@pytest.mark.parametrize("log", LOGS)
+def test_a_head_without_a_name_is_read_from_the_log(prepared: Path, invoke: Run, root: Path, log: str) -> None:
+    """An empty name has no directory; what is malformed in a head is derived again."""
+    shutil.copytree(prepared, root)
+    seal_head((root / log).parent, lambda head: head["state"].update(name=""))
+    for command in COMMANDS:
+        # `verify` says which head it was.
+        assert invoke(*command).code in ((0, 1) if command == ("verify",) else (0,)), command
+
+
 def test_the_documents_are_read_from_the_log_when_heads_are_gone(prepared: Path, invoke: Run, root: Path, work: Path) -> None:
     """The control: without any change, all of it works."""
     shutil.copytree(prepared, root)
