@@ -205,6 +205,33 @@ def _read_manifests(
     return wanted, others
 
 
+def _lies(claim: Claim, stored: int | None) -> bool:
+    return stored is not None and claim[2] is not None and claim[2] != stored
+
+
+def _look_up(
+    content: Content, report: Report, wanted: dict[str, Claim], others: list[tuple[str, Claim]]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the sizes of what is stored, and what is wrong with blobs that cannot be looked for."""
+    unreadable: dict[str, str] = {}
+    sizes = content.sizes(wanted, unreadable)
+    if len(sizes) < len(wanted) or any(
+        _lies(claim, sizes.get(address)) for claims in (wanted.items(), others) for address, claim in claims
+    ):
+        # An index file may be wrong though its checksums are right; the packs themselves say what is in them.
+        content.index.distrust()
+        unreadable.clear()
+        sizes = content.sizes(wanted, unreadable)
+    if len(sizes) + len(unreadable) < len(wanted):
+        # What a sweep put into the trash is fetched back when somebody asks for it by name.
+        try:
+            recalled = content.have([address for address in wanted if address not in sizes and address not in unreadable])
+            sizes |= content.sizes(recalled, unreadable)
+        except StorageError as error:
+            report.problems.append(Problem("corrupt", f"{content.root}/trash", error.message))
+    return sizes, unreadable
+
+
 def _compare(
     content: Content,
     report: Report,
@@ -214,15 +241,7 @@ def _compare(
 ) -> None:
     """Report what is damaged, missing, or of another size than its manifest says."""
     known = {problem.digest for problem in report.problems if problem.digest is not None}
-    unreadable: dict[str, str] = {}
-    sizes = content.sizes(wanted, unreadable)
-    if len(sizes) + len(unreadable) < len(wanted):
-        # What a sweep put into the trash is fetched back when somebody asks for it by name.
-        try:
-            recalled = content.have([address for address in wanted if address not in sizes and address not in unreadable])
-            sizes |= content.sizes(recalled, unreadable)
-        except StorageError as error:
-            report.problems.append(Problem("corrupt", f"{content.root}/trash", error.message))
+    sizes, unreadable = _look_up(content, report, wanted, others)
     bad: set[str] = set()
     for kind, path, digest, message in damage:
         if digest is not None:
@@ -241,11 +260,11 @@ def _compare(
         elif address not in sizes:
             report.problems.append(Problem("missing", name, f"the content of {name} is missing (blob {address})", ref, address))
     for claims in (wanted.items(), others):
-        for address, (ref, name, size) in claims:
-            stored = sizes.get(address)
-            if stored is None or size is None or size == stored or address in bad or address in known:
+        for address, claim in claims:
+            if not _lies(claim, sizes.get(address)) or address in bad or address in known:
                 continue
-            words = f"the manifest of {ref} says that {name} has {size} bytes, but blob {address} has {stored}"
+            ref, name, size = claim
+            words = f"the manifest of {ref} says that {name} has {size} bytes, but blob {address} has {sizes[address]}"
             report.problems.append(Problem("corrupt", name, words, ref, address))
     report.files += len(wanted)
     report.bytes += sum([size for address, size in sizes.items() if address not in bad])

@@ -181,6 +181,25 @@ def test_bytes_that_are_no_manifest_are_refused(planted: Planted, invoke: Run, w
     assert not (work / "out").exists()
 
 
+def test_an_index_that_lies_about_a_size_is_no_lie_of_the_manifest(planted: Planted, invoke: Run) -> None:
+    from regcli.store.content import Content
+    from regcli.store.packindex import LOCATION, encode_index
+
+    with Content(str(planted.root)) as content:
+        rows = content.index.rows()
+    ids = sorted({row[1] for row in rows})
+    # Only about the file: reading a manifest that is not where the index says finds the lie.
+    lies = [
+        (digest, LOCATION.pack(ids.index(pack), length + (length == len(CONTENT)), offset))
+        for digest, pack, length, offset in rows
+    ]
+    (planted.root / "packs/index").mkdir(exist_ok=True)
+    for command in (("verify", "zoo"), ("verify", "--quick"), ("verify",)):
+        (planted.root / f"packs/index/{'0' * 32}.idx").write_bytes(encode_index(lies, ids))
+        done = invoke(*command)
+        assert done.code == 0, (command, done)
+
+
 def test_a_number_without_end_is_called_too_long(planted: Planted, invoke: Run) -> None:
     planted.manifest(HEADER + b'["a","%s",%s,0]\n' % (b"0" * 32, b"9" * 5000))
     done = invoke("download", "zoo", "-o", "out")
