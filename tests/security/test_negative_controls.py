@@ -5,13 +5,15 @@ The broken variants of the store itself are in `tests/reliability/broken`.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import test_formats
 from tests.domain import test_sharing
-from tests.domain.world import is_root
+from tests.domain.world import is_root, preload
 from tests.security import test_hostile_bundles as bundles
 from tests.security import test_hostile_manifests as manifests
 from tests.security import test_hostile_names as names
@@ -36,10 +38,23 @@ poisoned, zoo_root = names.poisoned, names.zoo_root
 sample, shared = test_formats.sample, test_sharing.shared
 
 
+@pytest.fixture(autouse=True)
+def everything_is_imported() -> None:
+    """A module that is first imported while a defence is away would keep what it found for the tests that follow."""
+    import regcli.cli
+
+    preload()
+    for module in pkgutil.walk_packages(regcli.cli.__path__, "regcli.cli."):
+        if not module.name.endswith(".generate"):
+            importlib.import_module(module.name)
+
+
 def test_manifests_whose_paths_are_believed(
     planted: Planted, invoke: Run, work: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regcli.store.manifest.problem_in_paths", lambda _: None)
+    # They are checked when a manifest is read, and again when its files are written.
+    for module in ("manifest", "materialize"):
+        monkeypatch.setattr(f"regcli.store.{module}.problem_in_paths", lambda _: None)
     with pytest.raises(AssertionError):
         manifests.test_a_path_that_leaves_the_target_is_refused(planted, invoke, work, home, "../x")
 
