@@ -82,7 +82,7 @@ def report(session: Session, argv: Sequence[str], error: BaseException) -> int:
     if isinstance(error, BrokenPipeError) and error.filename is None:
         # The reader (`| head`) has seen enough. That is no failure: pipelines under `set -o pipefail` must not break.
         drop_standard_output()
-        return 0
+        return session.verdict
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else INTERNAL
     code, kind, message, hint = explain(error)

@@ -38,12 +38,15 @@ class Session:
         options: the global options as given.
         command: the sub-command's name, such as `alias add`.
         warnings: what `warn` said, for the JSON document.
+        verdict: exit code of a command that looks for something wrong; set before the result is printed, since it holds also
+            where nobody reads that to its end.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.command = ""
         self.warnings: list[str] = []
+        self.verdict = 0
         self._settings: Settings | None = None
         self._context: Context | None = None
 

@@ -44,11 +44,12 @@ def perform_verify(
         f"checked {human_count(report.files, 'file')}, {human_size(report.bytes)}, {human_count(report.versions, 'version')}:"
         f" {human_count(len(report.problems), 'problem') if report.problems else 'all is well'}"
     )
+    session.verdict = 0 if report.ok else 1
     session.emit(
         report.document(),
         table(["Problem", "Where", "What"], [(item.kind, item.path, item.message) for item in report.problems]),
     )
-    return 0 if report.ok else 1
+    return session.verdict
 
 
 def _check_root(session: Session, reference: str | None, *, quick: bool, mend: bool, sources: Sequence[str]) -> Report:

@@ -327,6 +327,19 @@ class TestStandardOutput:
         assert done.stdout
 
 
+def test_damage_is_told_by_the_exit_code_though_nobody_reads_to_the_end(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("data")
+    log = f'cd {tmp_path} && export REGCLI_ROOT={tmp_path}/root && "$PYTHON" -m regcli log data.txt -n zoo -t dataset -q'
+    assert shell(log, home).returncode == 0
+    for arguments in ("verify -q", "verify -q --color never", "diff zoo zoo --exit-code"):
+        done = shell(f'export REGCLI_ROOT={tmp_path}/root; "$PYTHON" -m regcli {arguments} | true', home)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    (next((tmp_path / "root" / "packs").glob("*.pack"))).unlink()
+    for arguments in ("verify -q", "verify -q --color never"):
+        done = shell(f'export REGCLI_ROOT={tmp_path}/root; "$PYTHON" -m regcli {arguments} | true', home)
+        assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_an_error_with_every_stream_closed_still_has_its_code(home: Path) -> None:
     assert shell('"$PYTHON" -m regcli nope <&- >&- 2>&-', home).returncode == 2
 

@@ -53,7 +53,8 @@ def diff(
 
     found = compare(session.context, first, second)
     view = table(["Change", "What", "Before", "After"], list(_rows(found)))
+    session.verdict = 1 if exit_code and not found.is_empty else 0
     session.emit(found.document(), markdown_lines(view) if markdown else view)
     if found.is_empty:
         session.note(f"{found.a.ref} and {found.b.ref} are the same")
-    return 1 if exit_code and not found.is_empty else 0
+    return session.verdict

@@ -148,8 +148,9 @@ def run(
     if name in ("pre-commit", "large-files"):
         problems += _large_files(session, limit)
     lines = [f"{problem['path']}: {problem['message']}" for problem in problems]
+    session.verdict = 1 if problems else 0
     session.emit({"hook": name, "ok": not problems, "problems": problems}, lines)
-    return 1 if problems else 0
+    return session.verdict
 
 
 def parse_size(text: str) -> int:

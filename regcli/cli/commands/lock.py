@@ -84,12 +84,13 @@ def _check(session: Session) -> int:
 
     states = check_lock(session.context, require_lock(os.getcwd()))
     wrong = sum(state.state != OK for state in states)
+    session.verdict = 1 if wrong else 0
     session.emit(
         {"ok": not wrong, "pins": [state.document() for state in states]},
         table(("Reference", "Locked", "State", ""), ((s.pin.reference, s.pin.version, s.state, s.message) for s in states)),
     )
     session.note(f"{human_count(len(states), 'pin')}, {wrong or 'none'} out of date")
-    return 1 if wrong else 0
+    return session.verdict
 
 
 def _remove(session: Session, references: list[str]) -> None:
