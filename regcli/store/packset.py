@@ -28,6 +28,11 @@ class _Part:
         self.packs = packs
 
 
+def _by_use(part: _Part) -> tuple[int, int]:
+    """Order index files: those about many packs first, of alike ones that with fewer rows."""
+    return -len(part.packs), part.index.count
+
+
 class PackSet:
     """All packs of a root as one index; loaded on first use, refreshed when asked.
 
@@ -91,7 +96,17 @@ class PackSet:
                 self._stale.append(name)
             else:
                 loaded.append(part)
-        covered = {pack for part in loaded for pack in part.packs}
+        covered: set[bytes | None] = {None}
+        needed: list[_Part] = []
+        for part in sorted(loaded, key=_by_use):
+            if covered.issuperset(part.packs):
+                # Others speak of all its packs: left by two processes that merged at once.
+                self._stale.append(part.name)
+                part.index.close()
+            else:
+                covered.update(part.packs)
+                needed.append(part)
+        loaded = needed
         loose = [(identity, self._load_pack(identity)) for identity in sorted(present - covered)]
         loaded += [_Part("", index, [identity]) for identity, index in loose if index is not None]
         # The largest first: most blobs are there.
@@ -325,14 +340,20 @@ class PackSet:
 
     def _write(self, taken: list[_Part]) -> None:
         numbers: dict[bytes, int] = {}
-        rows: list[tuple[bytes, bytes]] = []
+        rows: set[tuple[bytes, bytes]] = set()
         try:
             for part in taken:
-                for digest, (number, length, offset) in part.index.rows():
-                    identity = part.packs[number] if number < len(part.packs) else None
-                    if identity is not None:
-                        place = numbers.setdefault(identity, len(numbers))
-                        rows.append((digest, LOCATION.pack(place, length, offset)))
+                # Two processes that merge at once leave two files about the same packs. Each pack is taken from one of them:
+                # else its rows would double with every such race.
+                places = {
+                    number: numbers.setdefault(identity, len(numbers))
+                    for number, identity in enumerate(part.packs)
+                    if identity is not None and identity not in numbers
+                }
+                for digest, (number, length, offset) in part.index.rows() if places else ():
+                    place = places.get(number)
+                    if place is not None:
+                        rows.add((digest, LOCATION.pack(place, length, offset)))
         except IntegrityError:
             return
         directory = f"{self.directory}/index"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from regcli.store.packindex import LOCATION, Index, encode_index, index_size, op
 from regcli.store.packset import PackSet
 from regcli.store.sweep import pack_size
 from tests.store.content_cases import digest_of, flip, pack_paths, store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def rows(count: int) -> list[tuple[bytes, bytes]]:
@@ -204,3 +208,28 @@ def test_the_size_of_a_pack_is_known_before_it_is_written(tmp_path: object) -> N
     store(content, *[b"%d" % n * n for n in range(1, 300)])
     made = [(digest, length, offset) for digest, _, length, offset in content.index.rows()]
     assert pack_size(made) == os.path.getsize(pack_paths(root)[0])
+
+
+def test_index_files_of_processes_that_merge_at_once_do_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(tmp_path / "root")
+    blobs = 0
+    for _ in range(6):
+        for _ in range(10):
+            # Without its own merge: those below happen at once.
+            with monkeypatch.context() as patch, Content(root) as content, content.batch() as batch:
+                patch.setattr(PackSet, "merge", lambda *_: None)
+                batch.put_bytes(b"%d" % blobs)
+                batch.publish()
+                blobs += 1
+        rivals = [PackSet(f"{root}/packs") for _ in range(3)]
+        for rival in rivals:
+            rival.refresh()
+        for rival in rivals:
+            rival.merge()
+    fresh = PackSet(f"{root}/packs")
+    assert fresh.count == blobs
+    assert len(fresh.all_digests()) == blobs
+    fresh.merge()
+    assert PackSet(f"{root}/packs").count == blobs
+    sizes = [path.stat().st_size for path in (tmp_path / "root/packs/index").iterdir()]
+    assert sum(sizes) < 4 * 60 * (32 + 16) + 10_000
