@@ -150,7 +150,8 @@ def open_root(path: str) -> Root:
     try:
         data = files.read_document(marker, 65536)
     except (FileNotFoundError, NotADirectoryError):
-        if _is_inhabited(path):
+        # Looked for again after what is there was seen: another process may be making the root, and its first commits.
+        if _is_inhabited(path) and not os.path.lexists(marker):
             # A new root made here would own none of the logs that are there.
             raise IntegrityError(f"{marker} is missing", hint="restore the file from a copy of the root") from None
         raise NotFoundError(
