@@ -147,17 +147,25 @@ def open_root(path: str) -> Root:
         IntegrityError: `regcli.toml` is corrupt, of a newer format, or was lost.
     """
     marker = f"{path}/{MARKER}"
-    try:
-        data = files.read_document(marker, 65536)
-    except (FileNotFoundError, NotADirectoryError):
-        # Looked for again after what is there was seen: another process may be making the root, and its first commits.
-        if _is_inhabited(path) and not os.path.lexists(marker):
+    data = _read_marker(marker)
+    if data is None and _is_inhabited(path):
+        # Again, after what is there was seen: another process may just have made the root and its first commits.
+        data = _read_marker(marker)
+        if data is None:
             # A new root made here would own none of the logs that are there.
-            raise IntegrityError(f"{marker} is missing", hint="restore the file from a copy of the root") from None
+            raise IntegrityError(f"{marker} is missing", hint="restore the file from a copy of the root")
+    if data is None:
         raise NotFoundError(
             f"there is no registry root at {path}", hint="the first `regcli log` makes one, or run `regcli init`"
-        ) from None
+        )
     return Root(path, _parse_marker(data, marker))
+
+
+def _read_marker(marker: str) -> bytes | None:
+    try:
+        return files.read_document(marker, 65536)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def create_root(path: str, *, owner: str, created_at: str, entity: str, personal: bool) -> tuple[Root, bool]:
