@@ -79,6 +79,10 @@ class Session:
         """Whether a person reads standard output."""
         return place.is_terminal(sys.stdout)
 
+    def allow_unsigned(self, allowed: bool) -> None:
+        """Note whether `--allow-unsigned` was typed."""
+        self.context.trust.allow_unsigned = allowed
+
     def use_root(self, directory: str) -> None:
         """Work with the root in this directory, whatever the settings say."""
         self.options.root = directory

@@ -29,7 +29,7 @@ def perform_download(
     unsigned: bool = False,
 ) -> None:
     """Download what the options say, and print where it is."""
-    session.context.trust.allow_unsigned = unsigned
+    session.allow_unsigned(unsigned)
     if depfile is not None and stamp is None:
         raise UsageError("--depfile needs --stamp", hint="its rules say that the files are made with the stamp")
     from regcli.cli.output import human_count, human_size
@@ -58,7 +58,7 @@ def perform_checkout(
     unsigned: bool = False,
 ) -> None:
     """Make a directory the version, and print what changed."""
-    session.context.trust.allow_unsigned = unsigned
+    session.allow_unsigned(unsigned)
     from regcli.cli.output import human_count
     from regcli.domain.download import checkout
 

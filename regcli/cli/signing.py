@@ -21,11 +21,6 @@ Expires = Annotated[
 ]
 
 
-def allow_unsigned(session: Session, allowed: bool) -> None:
-    """Note that `--allow-unsigned` was typed."""
-    session.context.trust.allow_unsigned = allowed
-
-
 def choose_key(session: Session, key: str | None, expires: str | None = None) -> None:
     """Take `--sign-key` and `--expires`.
 

@@ -23,7 +23,7 @@ def perform_verify(
     unsigned: bool = False,
 ) -> int:
     """Check what the options say, print every problem, and return the exit code."""
-    session.context.trust.allow_unsigned = unsigned
+    session.allow_unsigned(unsigned)
     from regcli.cli.output import human_count, human_size, table
 
     if sources and not mend:

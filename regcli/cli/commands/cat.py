@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
+from regcli.cli.signing import AllowUnsigned
 
 app = typer.Typer()
 
@@ -27,7 +27,7 @@ def cat(
         regcli cat zoo:latest labels.csv | head
     """
     session = session_of(ctx)
-    allow_unsigned(session, unsigned)
+    session.allow_unsigned(unsigned)
     from regcli.domain.files import read_file
 
     chunks = read_file(session.context, reference, path)

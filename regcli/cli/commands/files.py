@@ -8,7 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Size, table
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
+from regcli.cli.signing import AllowUnsigned
 
 app = typer.Typer()
 
@@ -29,7 +29,7 @@ def files(
         regcli files zoo:v2 '*.csv'
     """
     session = session_of(ctx)
-    allow_unsigned(session, unsigned)
+    session.allow_unsigned(unsigned)
     from regcli.domain.files import entry_document, list_files
 
     version, entries = list_files(session.context, reference, pattern)

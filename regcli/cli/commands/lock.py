@@ -9,7 +9,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Size, human_count, table
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
+from regcli.cli.signing import AllowUnsigned
 from regcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def lock(
         regcli lock --rm model/zoo:production
     """
     session = session_of(ctx)
-    allow_unsigned(session, unsigned)
+    session.allow_unsigned(unsigned)
     if remove and (check or update or output is not None):
         raise UsageError("--rm takes references and nothing else", hint="see `regcli lock --help`")
     if check and (update or references or output is not None):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regcli.cli.context import session_of
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
+from regcli.cli.signing import AllowUnsigned
 
 app = typer.Typer()
 
@@ -31,7 +31,7 @@ def resolve(
         regcli resolve model/zoo@xxh128:fe0d6c1a25b6
     """
     session = session_of(ctx)
-    allow_unsigned(session, unsigned)
+    session.allow_unsigned(unsigned)
     from regcli.domain.resolution import resolution_document, resolution_line
     from regcli.domain.resolving import resolve as find
 

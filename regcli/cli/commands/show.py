@@ -9,7 +9,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, Size, When, definitions
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
+from regcli.cli.signing import AllowUnsigned
 
 app = typer.Typer()
 
@@ -27,7 +27,7 @@ def show(
         regcli show zoo:v2 --json
     """
     session = session_of(ctx)
-    allow_unsigned(session, unsigned)
+    session.allow_unsigned(unsigned)
     from regcli.domain.documents import version_document
     from regcli.domain.resolving import resolve
 

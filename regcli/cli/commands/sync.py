@@ -10,7 +10,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.parameters import Jobs, LinkMode
 from regcli.cli.pinning import sync_lock
-from regcli.cli.signing import AllowUnsigned, allow_unsigned
+from regcli.cli.signing import AllowUnsigned
 
 app = typer.Typer()
 
@@ -36,6 +36,6 @@ def sync(
         regcli sync --link-mode hardlink
     """
     session = session_of(ctx)
-    allow_unsigned(session, unsigned)
+    session.allow_unsigned(unsigned)
     done = sync_lock(session, os.getcwd(), frozen=frozen, force=force, link_mode=link_mode, jobs=jobs)
     session.emit({"synced": [{**pin.document(), **item.document()} for pin, item in done]}, [item.path for _, item in done])
