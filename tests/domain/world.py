@@ -89,6 +89,14 @@ class World:
         context = self.user()
         protect(context, find_registry(context, RegistryName.parse(registry)), [Alias.parse(alias) for alias in aliases])
 
+    def furnish(self) -> None:
+        """Log and publish two versions with some of everything: alias, tag, metadata, metrics, lineage, links, protection."""
+        self.log("zoo", "first", aliases=["best"], tags=["good"], metadata={"a": {"b": [1]}}, metrics={"loss": 0.5})
+        self.log("zoo", "second", inputs=["zoo:v0"], description="words")
+        self.link("zoo:v0", "model/zoo", "production")
+        self.link("zoo:v1", "model/zoo")
+        self.protect("production")
+
 
 def preload() -> None:
     """Import everything now: a user other than root may not be able to read the interpreter's own files."""

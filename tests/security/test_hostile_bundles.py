@@ -39,11 +39,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.domain.world import World
 
     world = World(tmp_path_factory.mktemp("bundles"))
-    world.log("zoo", "first", aliases=["best"], tags=["good"], metadata={"a": {"b": [1]}}, metrics={"loss": 0.5})
-    world.log("zoo", "second", inputs=["zoo:v0"], description="words")
-    world.link("zoo:v0", "model/zoo", "production")
-    world.link("zoo:v1", "model/zoo")
-    world.protect("production")
+    world.furnish()
     edit(world.user(), "zoo:v1", description="other", metadata={"n": 1})
     export_bundle(world.user(), ["model/", "zoo"], str(world.path / "bundle.tar"))
     return world.path

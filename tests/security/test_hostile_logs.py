@@ -53,11 +53,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.domain.world import World
 
     world = World(tmp_path_factory.mktemp("logs"))
-    world.log("zoo", "first", aliases=["best"], tags=["good"], metadata={"a": {"b": [1]}}, metrics={"loss": 0.5})
-    world.log("zoo", "second", inputs=["zoo:v0"], description="words")
-    world.link("zoo:v0", "model/zoo", "production")
-    world.link("zoo:v1", "model/zoo")
-    world.protect("production")
+    world.furnish()
     from regcli.domain.members import set_member
     from regcli.model import RegistryName
 
