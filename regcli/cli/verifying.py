@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from regcli.cli.context import Session
-    from regcli.domain.verification import Report
+    from regcli.domain.report import Report
 
 
 def perform_verify(

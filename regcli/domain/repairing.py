@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from regcli.domain.context import Context
-    from regcli.domain.verification import Problem, Report
+    from regcli.domain.report import Problem, Report
 
 # A manifest that comes back may name blobs that are missing too, and a log that comes back versions: a few rounds are enough.
 _ROUNDS = 6

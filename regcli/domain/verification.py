@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 
 from regcli.domain.collections import LINK, PURGED, chain_of, is_live
+from regcli.domain.log_checks import check_chain, check_markers, check_origins, check_run
 from regcli.domain.manifests import read_manifest
+from regcli.domain.report import Problem, Report
 from regcli.domain.resolving import resolve
 from regcli.errors import MissingBlobError, NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
-from regcli.store import backrefs, files, jsontext
+from regcli.store import backrefs, files
 from regcli.store.blobs import blob_path
-from regcli.store.chain import GENESIS, Chain
 from regcli.store.content import Content
 from regcli.store.layout import collection_paths, is_part_of_root, project_paths, run_paths
 from regcli.store.manifest import REFERENCE, Decoder
 from regcli.store.parallel import begin
-from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,60 +25,10 @@ if TYPE_CHECKING:
     from regcli.domain.context import Context
     from regcli.domain.registries import Registry
     from regcli.domain.resolving import Version
+    from regcli.store.chain import Chain
 
     # Reference, file, and the size that the manifest says; none for a manifest itself.
     Claim = tuple[str, str, int | None]
-
-
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        kind: `missing`, `modified`, `extra`, `corrupt`, `index`, `history` or `unreferenced`.
-        path: the file. ref: the version it is about, or None. message: a sentence.
-    """
-
-    __slots__ = ("digest", "kind", "message", "path", "ref")
-
-    def __init__(self, kind: str, path: str, message: str, ref: str | None = None, digest: str | None = None) -> None:
-        """Describe the problem."""
-        self.kind = kind
-        self.path = path
-        self.ref = ref
-        self.message = message
-        self.digest = digest
-
-    def document(self) -> dict[str, Any]:
-        """Return the promised JSON fields."""
-        return {"kind": self.kind, "path": self.path, "ref": self.ref, "message": self.message}
-
-
-class Report:
-    """What was checked, and every problem that was found."""
-
-    __slots__ = ("bytes", "files", "problems", "repaired", "versions")
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.files = 0
-        self.bytes = 0
-        self.versions = 0
-        self.problems: list[Problem] = []
-        self.repaired: list[str] = []
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
-
-    def document(self) -> dict[str, Any]:
-        """Return the promised JSON fields."""
-        return {
-            "ok": self.ok,
-            "checked": {"files": self.files, "bytes": self.bytes, "versions": self.versions},
-            "problems": [problem.document() for problem in self.problems],
-            "repaired": self.repaired,
-        }
 
 
 def verify_directory(context: Context, text: str, directory: str) -> Report:
@@ -285,15 +235,15 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     for chain, collection_base, registry_base in _chains(context):
         if progress is not None:
             progress(chain.base)
-        snapshot = _check_chain(report, chain)
+        snapshot = check_chain(report, chain)
         if snapshot is None:
             damaged = True
             continue
-        _check_markers(context, report, snapshot, chain)
+        check_markers(context, report, snapshot, chain)
         if collection_base is None:
-            _check_run(report, versions, snapshot, chain)
+            check_run(report, versions, snapshot, chain)
             continue
-        _check_origins(context, report, snapshot, chain)
+        check_origins(context, report, snapshot, chain)
         state = snapshot.state
         owner = os.path.basename(registry_base) if registry_base else f"{state['entity']}/{state['project']}"
         for index, record in snapshot.records.ascending():
@@ -349,18 +299,6 @@ def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
         yield chain, None, None
 
 
-def _check_run(report: Report, versions: dict[str, dict[str, Any]], snapshot: Any, chain: Chain) -> None:
-    """Check the metrics of a run against what its log says of them, and take note of parts whose content must be there."""
-    from regcli.domain.run_history import find_damage, history_path
-
-    if "history" in snapshot.state:
-        message = find_damage(chain.base, snapshot.state["history"])
-        if message is not None:
-            report.problems.append(Problem("history", history_path(chain.base), message))
-    for number, part in enumerate(snapshot.state.get("parts", ())):
-        versions[f"part {number} of {snapshot.state['name']}"] = part
-
-
 def _readable_registry(settings: Chain) -> Registry | None:
     """Return the registry whose settings these are, or None where they are damaged, which is reported already."""
     from regcli.domain.registries import Registry
@@ -369,146 +307,6 @@ def _readable_registry(settings: Chain) -> Registry | None:
         return Registry(settings.base, settings, settings.read())
     except RegcliError:
         return None
-
-
-def _check_chain(report: Report, chain: Chain) -> Any:
-    """Check every commit and report each that is damaged; returns the replayed state, or None when it cannot be had."""
-    numbers = []
-    for name in files.scan_names(chain.log):
-        stem, _, ending = name.partition(".")
-        if ending == "json" and len(stem) == 10 and stem.isdigit() and stem.isascii():
-            numbers.append(int(stem))
-        elif not name.startswith("."):
-            report.problems.append(Problem("extra", f"{chain.log}/{name}", "a file that regcli did not write lies in a log"))
-    problems: list[Problem] = []
-    prev = GENESIS
-    top = max(numbers, default=0)
-    previous_known = True
-    for seq in range(1, top + 1):
-        path = chain.commit_path(seq)
-        try:
-            data = files.read_document(path)
-        except (FileNotFoundError, NotADirectoryError):
-            problems.append(Problem("history", path, f"{path} is missing"))
-            previous_known = False
-            continue
-        except RegcliError as error:
-            problems.append(Problem("history", path, error.message))
-            previous_known = False
-            continue
-        try:
-            if not previous_known:
-                # What came before is damaged and already reported; this commit says itself what it follows.
-                document = jsontext.loads(data, path)
-                prev = document.get("prev", prev) if isinstance(document, dict) else prev
-            chain.parse(data, path, seq, prev)
-            previous_known = True
-        except RegcliError as error:
-            problems.append(Problem("history", path, error.message))
-            # The next one tells whether it was the bytes here that changed.
-        prev = sha256_hex(data)
-    report.files += len(numbers)
-    if not problems:
-        try:
-            snapshot = chain.replay()
-        except RegcliError as error:
-            problems.append(Problem("history", chain.log, error.message))
-        else:
-            problems.extend(
-                Problem("history", chain.commit_path(seq), f"{chain.commit_path(seq)} is void: {reason}")
-                for seq, reason in sorted(chain.voids.items())
-            )
-            _check_head(problems, chain, snapshot)
-            report.problems.extend(problems)
-            return snapshot
-    report.problems.extend(problems)
-    return None
-
-
-def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
-    """Compare the head with the log; a derived file that is merely damaged is written again, one that lies is reported.
-
-    A head that is ahead of the log proves that acknowledged commits are gone.
-    """
-    try:
-        document = jsontext.unseal(files.read_document(f"{chain.derived}/head.json"))
-    except (OSError, RegcliError):
-        document = None
-    if document is None or document.get("root") != chain.root_id or document.get("place") != chain.place:
-        if snapshot.seq:
-            chain.refresh_head(snapshot)
-        return
-    seq = document.get("seq", 0)
-    if seq > snapshot.seq and not files.is_there(chain.commit_path(seq)):
-        path = chain.commit_path(snapshot.seq + 1)
-        words = f"{path} is missing: {chain.log} ends at {snapshot.seq}, but commit {seq} existed"
-        problems.append(Problem("history", path, words))
-        return
-    # Others may be writing: compare at the very commit that the head is about.
-    at_head = snapshot if seq == snapshot.seq else chain.replay(seq)
-    if document.get("chain") != at_head.chain and seq == snapshot.seq:
-        # The seal proves the head, and no later commit proves the last one. The head is kept: it is the only witness.
-        path = chain.commit_path(seq)
-        problems.append(Problem("history", path, f"{path} was altered: it is not the commit that {chain.base} was read from"))
-        return
-    if document.get("chain") != at_head.chain or document.get("state") != at_head.state:
-        path = f"{chain.derived}/head.json"
-        problems.append(Problem("index", path, f"{path} does not say what the log says"))
-        chain.refresh_head(snapshot)
-        return
-    claimed = chain.read()
-    truth = at_head if claimed.seq == at_head.seq else chain.replay(claimed.seq)
-    for index, record in truth.records.ascending():
-        if claimed.records.get(index) != record:
-            where = f"{chain.base}/pages"
-            words = f"the index of {chain.base} does not say what the log says about v{index}"
-            problems.append(Problem("index", where, words))
-            chain.refresh_head(snapshot)
-            return
-    if claimed.records.damaged:
-        chain.refresh_head(claimed)
-
-
-def _check_origins(context: Context, report: Report, snapshot: Any, chain: Chain) -> None:
-    """Report the collections that links point to and that are gone with their directory, of which nothing else tells."""
-    if snapshot.state["kind"] != LINK:
-        return
-    places = {record["source"]["place"] for _, record in snapshot.records.ascending() if is_live(record)}
-    for place in sorted(places):
-        path = f"{context.root.path}/{place}/log"
-        if not files.is_there(path):
-            words = f"{path} is missing: the collection from which {chain.place} has links is gone"
-            report.problems.append(Problem("history", path, words))
-
-
-def _check_markers(context: Context, report: Report, snapshot: Any, chain: Chain) -> None:
-    """A pointer without its marker would not be seen by a deletion of what it points to; write the marker again."""
-    wanted: list[tuple[str, str, int]] = [(used["id"], backrefs.USE, 0) for used in snapshot.state.get("used", ())]
-    for index, record in snapshot.records.ascending():
-        if snapshot.state["kind"] == LINK:
-            if is_live(record):
-                wanted.append((record["id"], backrefs.LINK, index))
-        else:
-            wanted.extend((edge["id"], backrefs.INPUT, index) for edge in record["inputs"])
-            if record.get("references") and record["state"] != PURGED:
-                wanted.extend((item, backrefs.REFERENCE, index) for item in _targets(context, record))
-    for artifact_id, kind, number in wanted:
-        if (kind, chain.place, number) in backrefs.read_backrefs(context.root.path, artifact_id, kind):
-            continue
-        try:
-            backrefs.add_backref(context.root.path, artifact_id, kind, chain.place, number)
-        except RegcliError as error:
-            report.problems.append(Problem("index", f"backrefs of {artifact_id}", error.message))
-
-
-def _targets(context: Context, record: dict[str, Any]) -> list[str]:
-    from regcli.domain.referrers import refers_to
-
-    try:
-        return refers_to(context, record)
-    except RegcliError:
-        # Its manifest is damaged, which is reported where content is checked.
-        return []
 
 
 def _check_signatures(context: Context, report: Report) -> None:

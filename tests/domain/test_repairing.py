@@ -10,7 +10,7 @@ import pytest
 
 from regcli.domain.download import DownloadOptions, download
 from regcli.domain.repairing import repair
-from regcli.domain.verification import Report, verify_root
+from regcli.domain.verification import verify_root
 from regcli.errors import NotFoundError, RegcliError
 from tests.domain.world import World
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regcli.domain.context import Context
+    from regcli.domain.report import Report
 
 SMALL = b"small content of a file that lies in a pack"
 LARGE = os.urandom(1 << 20) + b"large"
