@@ -304,6 +304,7 @@ _regcli_argument() {
         'hook run 1') reply='words pre-commit pre-push post-checkout post-merge verify large-files sync' ;;
         'hook run'' '*) reply='nothing' ;;
         'completion 1') reply='words bash zsh fish install' ;;
+        'completion 2') reply='words bash zsh fish' ;;
         'help'' '*) reply='words automations ci completion external-data git lineage locking make moving objects performance python references retention roles search security signing' ;;
         *) reply= ;;
     esac

@@ -573,6 +573,8 @@ function __regcli_argument
             echo 'nothing'
         case 'completion 1'
             echo 'words bash zsh fish install'
+        case 'completion 2'
+            echo 'words bash zsh fish'
         case 'help *'
             echo 'words automations ci completion external-data git lineage locking make moving objects performance python references retention roles search security signing'
     end

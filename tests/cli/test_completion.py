@@ -55,6 +55,7 @@ COMPLETED = {
     "regcli --color al": "regcli --color always ",
     "regcli --color=al": "regcli --color=always ",
     "regcli completion z": "regcli completion zsh ",
+    "regcli completion install f": "regcli completion install fish ",
     "regcli -q --wait 3 alias l": "regcli -q --wait 3 alias ls ",
     "regcli show model/zoo:pro": "regcli show model/zoo:production ",
     "regcli show Zo": "regcli show Zoo\\ Models/한국:v1 ",
@@ -198,6 +199,14 @@ def test_install_writes_one_file_where_the_shell_looks(shell: str, invoke: Invok
     path.write_text("by hand")
     assert invoke("completion", "install", "--shell", shell).code == 4
     assert path.read_text() == "by hand"
+
+
+def test_install_takes_the_shell_as_a_word_too(invoke: Invoke) -> None:
+    first = invoke("completion", "install", "fish", "--json").ok().json
+    assert first == {**invoke("completion", "install", "--shell", "fish", "--json").ok().json, "written": True}
+    assert invoke("completion", "install", "fish", "--shell", "fish").code == 0
+    for wrong in (("install", "tcsh"), ("install", "bash", "--shell", "zsh"), ("bash", "zsh"), ("bash", "--shell", "zsh")):
+        assert invoke("completion", *wrong).code == 2, wrong
 
 
 def test_install_takes_the_shell_of_the_user(invoke: Invoke, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,9 @@ def completion(
         Literal["bash", "zsh", "fish", "install"],
         typer.Argument(metavar="bash|zsh|fish|install", help="The shell to print the script of, or `install`"),
     ],
+    named: Annotated[
+        Literal["bash", "zsh", "fish"] | None, typer.Argument(metavar="bash|zsh|fish", help="With `install`: as --shell")
+    ] = None,
     shell: Annotated[
         Literal["bash", "zsh", "fish"] | None,
         typer.Option("--shell", metavar="bash|zsh|fish", help="With `install`: the shell; default: the one of SHELL"),
@@ -39,15 +42,18 @@ def completion(
 
     Examples:
         regcli completion install
-        regcli completion install --shell zsh
+        regcli completion install zsh
         regcli completion bash > ~/.local/share/bash-completion/completions/regcli
         source <(regcli completion bash)
     """
     session = session_of(ctx)
+    wanted = shell or named
+    if named not in (None, wanted):
+        raise UsageError(f"{named} and --shell {shell} are two shells", hint="name one of them")
     if action == "install":
-        _install(session, shell)
-    elif shell is not None:
-        raise UsageError("--shell goes with `install`", hint=f"`regcli completion {shell}` prints its script")
+        _install(session, wanted)
+    elif wanted is not None:
+        raise UsageError("a second shell goes with `install`", hint=f"`regcli completion {wanted}` prints its script")
     else:
         script = read_script(action)
         session.emit({"shell": action, "script": script}, script.splitlines())
