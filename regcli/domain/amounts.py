@@ -33,7 +33,9 @@ def parse_duration(text: str, what: str) -> float:
 
 
 def parse_ttl(text: str) -> int | str | None:
-    """Return the TTL that `30d`, `12h`, `90m`, `45s`, `2w`, plain seconds, `none` or `inherit` means.
+    """Return the TTL that `30d`, `12h`, `90m`, `45s`, `2w`, `none` or `inherit` means.
+
+    A bare number is refused: who writes 30 mostly means days, and would lose the version after half a minute.
 
     Raises:
         UsageError: it is none of these, or under one second.
@@ -50,6 +52,8 @@ def parse_ttl(text: str) -> int | str | None:
         raise UsageError(f"TTL {quote(text)} is under one second", hint="use `none` for a version that never expires")
     if seconds > 10**11:
         raise UsageError(f"TTL {quote(text)} is too long", hint="use `none` for a version that never expires")
+    if lowered[-1] not in UNITS:
+        raise UsageError(f"TTL {quote(text)} has no unit", hint=f"write {lowered}d for days or {lowered}s for seconds")
     return int(seconds)
 
 

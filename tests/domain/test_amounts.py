@@ -21,7 +21,7 @@ def test_what_is_no_duration_is_named(text: str) -> None:
         parse_duration(text, "--grace")
 
 
-@pytest.mark.parametrize(("text", "ttl"), [("none", None), ("Inherit", "inherit"), ("30d", 2592000), ("1", 1), ("1.9s", 1)])
+@pytest.mark.parametrize(("text", "ttl"), [("none", None), ("Inherit", "inherit"), ("30d", 2592000), ("1s", 1), ("1.9s", 1)])
 def test_ttls(text: str, ttl: int | str | None) -> None:
     assert parse_ttl(text) == ttl
 
@@ -38,11 +38,20 @@ def test_ttls(text: str, ttl: int | str | None) -> None:
         ("nan", "not a duration"),
         ("", "not a duration"),
         ("soon", "not a duration"),
+        ("30", "no unit"),
+        ("1.5", "no unit"),
     ],
 )
 def test_a_ttl_that_cannot_be_says_why(text: str, problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         parse_ttl(text)
+
+
+def test_a_ttl_without_a_unit_is_shown_with_one() -> None:
+    """It was taken for seconds, and the next `gc` deleted what was to live for a month."""
+    with pytest.raises(UsageError) as caught:
+        parse_ttl(" 30 ")
+    assert caught.value.hint == "write 30d for days or 30s for seconds"
 
 
 def test_a_default_ttl_cannot_inherit() -> None:
