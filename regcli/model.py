@@ -313,9 +313,10 @@ def parse_selector(text: str, whole: str) -> Selector:
         )
     if text == LATEST:
         return Selector("alias", LATEST, back=back, digest=digest)
-    index = version_index(text)
+    # A number is found whatever its case, as every name is; `V1` can be nobody's alias.
+    index = version_index(text.lower())
     if index is not None:
-        return Selector("version", text, index=index, back=back, digest=digest)
+        return Selector("version", f"v{index}", index=index, back=back, digest=digest)
     bad = next((c for c in text if c in _ALIAS_FORBIDDEN or c.isspace() or is_unprintable(c)), None)
     if bad is not None or text.startswith("-") or len(text) > MAX_NAME:
         raise InvalidReferenceError(f"reference {quote(whole)} has a malformed alias {quote(text[:MAX_NAME])}")

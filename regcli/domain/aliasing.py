@@ -98,7 +98,7 @@ def check_expectation(alias: str, holder: int | None, expect: str | None) -> Non
     if fold(expect) == NONE:
         expected = None
     else:
-        expected = version_index(expect)
+        expected = version_index(expect.lower())
         if expected is None:
             from regcli.errors import UsageError
 

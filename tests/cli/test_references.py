@@ -33,6 +33,8 @@ def three(invoke: Invoke, work: Path) -> Invoke:
         (":v0", 0),
         (":mid", 1),
         (":MID", 1),
+        (":V0", 0),
+        (":V2~1", 1),
         (":mid~1", 0),
         (":latest~2", 0),
         (":latest~", 1),
