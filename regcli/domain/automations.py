@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain import roles
+from regcli.domain import released, roles
 from regcli.domain.collections import Collection, open_place
 from regcli.domain.events import EVENTS, METRIC, is_collection
 from regcli.domain.registries import (
@@ -183,7 +183,9 @@ class Request:
 
 
 def add_automation(context: Context, name: str, request: Request, *, reason: str | None = None) -> tuple[Automation, int]:
-    """Store an automation.
+    """Store an automation, and let it have the user's secrets where it names any.
+
+    One of the user's that reads the same, but was added with another configuration directory, is only let have them here.
 
     Returns:
         The automation, and the commit of the settings that holds it (0 for one in the user's own configuration).
@@ -199,7 +201,7 @@ def add_automation(context: Context, name: str, request: Request, *, reason: str
     definition["scope"] = scope
     taken = next((item for item in list_automations(context) if item.name == name), None)
     if taken is not None:
-        raise _taken(name)
+        return _release_again(context, taken, Automation(name, definition, registry))
     if request.command is not None:
         if scope == REGISTRY and registry is not None:
             definition["scope"] = registry.place
@@ -207,7 +209,25 @@ def add_automation(context: Context, name: str, request: Request, *, reason: str
     automation = Automation(name, definition, registry)
     _require_right(context, automation)
     make_outbox(context)
-    return automation, _change(context, automation, None, definition, reason)
+    seq = _change(context, automation, None, definition, reason)
+    if released.needs_secrets(automation):
+        released.release(context, automation)
+    return automation, seq
+
+
+def _release_again(context: Context, taken: Automation, wanted: Automation) -> tuple[Automation, int]:
+    """Let an automation that is there have the secrets of its author, who adds it once more from somewhere else."""
+    fresh = ("id", "created_at")
+    same = [{key: value for key, value in item.definition.items() if key not in fresh} for item in (taken, wanted)]
+    if (
+        same[0] != same[1]
+        or taken.store != wanted.store
+        or not released.needs_secrets(taken)
+        or released.is_released(context, taken)
+    ):
+        raise _taken(taken.name)
+    released.release(context, taken)
+    return taken, taken.registry.snapshot.seq if taken.registry is not None else root_settings(context).seq
 
 
 def remove_automation(context: Context, name: str, *, reason: str | None = None) -> tuple[Automation, int]:
@@ -223,7 +243,9 @@ def remove_automation(context: Context, name: str, *, reason: str | None = None)
         _write_own(context, kept)
         return automation, 0
     _require_right(context, automation, removing=True)
-    return automation, _change(context, automation, automation.definition, None, reason)
+    seq = _change(context, automation, automation.definition, None, reason)
+    released.withdraw(context, automation)
+    return automation, seq
 
 
 def find_automation(context: Context, name: str) -> Automation:
@@ -343,8 +365,8 @@ def _check_variable(name: str) -> str:
 def _check_url(context: Context, url: str, *, with_token: bool) -> str:
     from urllib.parse import urlsplit
 
-    if url.startswith("env:"):
-        return f"env:{_check_variable(url[4:])}"
+    if url.startswith(released.URL_FROM):
+        return released.URL_FROM + _check_variable(url.removeprefix(released.URL_FROM))
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain import outbox
+from regcli.domain import outbox, released
 from regcli.domain.automations import COMMAND, SLACK, Automation, find_automation, own_automations, sound
 from regcli.domain.background import DEPTH, chain_depth
 from regcli.domain.facts import facts_of
+from regcli.domain.released import URL_FROM
 from regcli.errors import RegcliError
+from regcli.model import quote
 from regcli.store import files, jsontext
 
 TYPE_CHECKING = False
@@ -209,6 +211,8 @@ def _attempt(context: Context, notice: Notice, report: Report, failed: list[Noti
         outcome = send(context, automation, {**facts, "depth": notice.marker.get("depth", 0)})
     except _NotOursError:
         report.waiting.append(notice)
+        if automation.definition["created_by"] == context.user:
+            context.warnings.append(_not_released(automation))
         return
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         outcome = Outcome(None, f"the notice or the automation is malformed: {error!r}")
@@ -264,8 +268,10 @@ def _find(context: Context, notice: Notice) -> tuple[dict[str, Any] | None, dict
         return {}, None
     for entry in commit.get("outbox") or ():
         if isinstance(entry, dict) and entry.get("event_id") == notice.event_id:
-            # A notice of one's own is known to the commit by its id only.
-            return commit, marker.get("entry") if "event" not in entry else entry
+            # A notice of one's own is known to the commit by its id only, and lies where nobody else could have put it.
+            if "event" not in entry:
+                return commit, marker.get("entry") if notice.directory == outbox.own_directory(context) else None
+            return commit, entry if entry.get("store") != "user" else None
     return commit, None
 
 
@@ -303,12 +309,16 @@ def send(context: Context, automation: Automation, facts: Facts) -> Outcome:
     from regcli.domain.webhooks import Outcome, post, run_command
 
     kept = automation.definition
-    if kept["action"] == COMMAND:
+    if (kept["action"] == COMMAND) is not automation.is_own:
+        return Outcome(None, "a command that is not in your own configuration is never run")
+    if automation.is_own:
         body = json.dumps(payloads.default_payload(facts), sort_keys=True).encode()
         environment = {**context.environment, **_command_variables(context, facts)}
         return run_command(kept["command"], body, environment, context.trust.config_path or "/")
     try:
-        url = _value(context, automation, kept["url"][4:]) if kept["url"].startswith("env:") else kept["url"]
+        url = (
+            _value(context, automation, kept["url"].removeprefix(URL_FROM)) if kept["url"].startswith(URL_FROM) else kept["url"]
+        )
         token = _value(context, automation, kept["token_env"]) if kept.get("token_env") else None
         secret = _value(context, automation, kept["secret_env"]) if kept.get("secret_env") else None
     except KeyError as error:
@@ -343,10 +353,10 @@ def _value(context: Context, automation: Automation, variable: str) -> str:
     """Return a secret from the environment, or from the file of that name in the user's configuration.
 
     Raises:
-        _NotOursError: somebody else named the variable: their automation must not send our secrets to their receiver.
+        _NotOursError: this user did not name the variable: nobody else's automation must send our secrets to their receiver.
         KeyError: there is none; its argument is the sentence that says so.
     """
-    if automation.definition["created_by"] != context.user and not variable.startswith(COMMON_PREFIX):
+    if not variable.startswith(COMMON_PREFIX) and not released.is_released(context, automation):
         raise _NotOursError
     value = context.environment.get(variable)
     if value:
@@ -394,7 +404,16 @@ def try_out(context: Context, name: str) -> Outcome:
         return send(context, automation, facts)
     except _NotOursError:
         author = automation.definition["created_by"]
+        if author == context.user:
+            return Outcome(None, _not_released(automation))
         return Outcome(None, f"it needs a secret of {author}'s, who alone can send it")
+
+
+def _not_released(automation: Automation) -> str:
+    return (
+        f"automation {quote(automation.name)} gets none of your secrets here, since it was not added with this configuration:"
+        " `regcli automation add` with the same options lets it have them"
+    )
 
 
 def log_of(context: Context, name: str | None = None, limit: int | None = None) -> list[Notice]:

@@ -768,6 +768,8 @@ def test_a_command_planted_in_a_registry_is_never_run(context: Context, world: W
     from regcli.domain.registries import change_settings
 
     trap = world.folder / "trap"
+    # Where the user has no configuration, a command could not even be started.
+    (world.folder / "ada/config").mkdir(parents=True)
     definition = {
         "id": "1", "event": "alias-added", "scope": "registry", "match": None, "action": "command", "command": f"touch {trap}",
         "created_at": "", "created_by": "ada",
@@ -779,9 +781,70 @@ def test_a_command_planted_in_a_registry_is_never_run(context: Context, world: W
         lambda _: [{"op": "automation", "name": "evil", "before": None, "after": definition}],
     )
     add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
-    deliver(context)
+    failed = deliver(context).failed
+    assert [str(notice.tries[-1]["error"]) for notice in failed if notice.marker["automation"] == "evil"] == [
+        "a command that is not in your own configuration is never run"
+    ]
     try_out(context, "evil")
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("more", [{"token_env": "MY_TOKEN"}, {"secret_env": "MY_TOKEN"}, {"url": "env:MY_TOKEN"}])
+def test_an_automation_planted_in_the_users_name_gets_no_secret(
+    context: Context, world: World, receiver: Receiver, more: dict[str, str]
+) -> None:
+    """Whoever can write to the root can write that the user wrote it."""
+    from regcli.domain.registries import change_settings
+
+    add_automation(context, "mine", request("alias-added", "model/", webhook=receiver.url, token_env="MY_TOKEN"))
+    world.environment["MY_TOKEN"] = receiver.url
+    mine = find_registry(context, "model").state["automations"]["mine"]
+    evil = {**mine, "url": f"{receiver.url}/evil", **more}
+    for name in ("mine", "evil"):
+        change_settings(
+            context,
+            find_registry(context, "model"),
+            lambda _, name=name: [{"op": "automation", "name": name, "before": None, "after": evil}],
+        )
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    report = deliver(context)
+    assert (len(report.delivered), len(report.failed), len(report.waiting)) == (0, 0, 2)
+    assert "none of your secrets" in str(try_out(context, "evil").error)
+    assert receiver.got == []
+
+
+def test_the_author_lets_an_automation_have_secrets_on_another_machine(
+    context: Context, world: World, receiver: Receiver
+) -> None:
+    def wanted() -> Request:
+        return request("alias-added", "model/", webhook=receiver.url, token_env="MY_TOKEN")
+
+    add_automation(context, "a", wanted())
+    world.environment["MY_TOKEN"] = "t0ken"
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    elsewhere = world.context("ada", home="elsewhere")
+    assert len(deliver(elsewhere).waiting) == 1
+    assert any("with the same options" in warning for warning in elsewhere.warnings)
+    other = request("alias-added", "model/", webhook=f"{receiver.url}/other", token_env="MY_TOKEN")
+    for whose, what in ((elsewhere, other), (world.context("bob"), wanted()), (context, wanted())):
+        with pytest.raises(ConflictError):
+            add_automation(whose, "a", what)
+    _, seq = add_automation(elsewhere, "a", wanted())
+    assert seq == find_registry(context, "model").snapshot.seq
+    assert len(deliver(elsewhere).delivered) == 1
+    file = world.folder / "elsewhere/config/released.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    remove_automation(elsewhere, "a")
+    assert json.loads(file.read_text())["automations"] == []
+
+
+def test_a_note_that_others_can_write_releases_nothing(context: Context, world: World, receiver: Receiver) -> None:
+    add_automation(context, "a", request("alias-added", webhook=receiver.url, token_env="MY_TOKEN"))
+    (world.folder / "ada/config/released.json").chmod(0o666)
+    world.environment["MY_TOKEN"] = "t0ken"
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    assert len(deliver(context).waiting) == 1
+    assert receiver.got == []
 
 
 def test_a_configuration_that_others_can_write_is_not_believed(context: Context, world: World) -> None:

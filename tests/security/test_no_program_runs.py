@@ -35,18 +35,15 @@ for command in json.loads(sys.argv[1]):
 print(json.dumps([codes, started]))
 """
 AUTOMATION: dict[str, Any] = {
-    "on": ["version-created", "alias-added", "linked", "tag-added"], "event": "alias-added", "events": ["alias-added"],
-    "scope": ".",
-    "match": None, "kind": "command", "command": "touch /tmp/regcli-was-here", "webhook": None, "slack": None,
-    "template": "/etc/passwd",
-    "created_by": "root",
+    "id": "0" * 16, "event": "alias-added", "scope": ".", "match": None, "action": "command",
+    "command": "touch /tmp/regcli-was-here", "created_at": "", "created_by": "root",
 }  # fmt: skip
 COMMANDS = [
     ["resolve", "model/zoo:v0"], ["ls"], ["ls", "model/zoo"], ["show", "model/zoo:v0"], ["files", "zoo:v0"], ["verify"],
     ["cat", "zoo:v0", "model.bin"], ["download", "model/zoo:v0", "-o", "out"], ["checkout", "zoo:v1", "co"], ["history"],
-    ["search", "zoo"], ["lineage", "zoo:v0"], ["lock", "zoo:v0", "-o", "locked"], ["sync"], ["alias", "add", "zoo:v0", "best"],
+    ["search", "zoo"], ["lineage", "zoo:v0"], ["lock", "zoo:v0", "-o", "locked"], ["sync"], ["alias", "add", "model/zoo:v0", "best"],
     ["tag", "add", "zoo:v0", "good"], ["link", "zoo:v0", "model/other"], ["gc"], ["registry", "show", "model"], ["help"],
-    ["automation", "ls"], ["__complete", "ref", ""], ["du"], ["diff", "zoo:v0", "zoo:v1"], ["doctor"],
+    ["automation", "ls"], ["automation", "deliver"], ["automation", "test", "trap"], ["__complete", "ref", ""], ["du"], ["diff", "zoo:v0", "zoo:v1"], ["doctor"],
 ]  # fmt: skip
 
 
@@ -54,8 +51,8 @@ COMMANDS = [
 def trapped(place: Place) -> Place:
     """The place, with every hook, editor, pager and program that an attacker could hope for."""
     append(place.settings, [{"op": "automation", "name": "trap", "before": None, "after": AUTOMATION}])
-    settings = place.root / "settings"
-    settings.mkdir(exist_ok=True)
+    for name in ("settings", "outbox"):
+        (place.root / name).mkdir(exist_ok=True)
     for top in (place.root, place.work, place.root / "registries/model"):
         for name in (
             "hooks/post-log",
@@ -80,7 +77,7 @@ def record(place: Place, commands: list[list[str]]) -> tuple[list[int], list[lis
     done = subprocess.run(
         [sys.executable, "-P", "-c", RECORDER, json.dumps(commands)],
         cwd=place.work,
-        env={**clean_environment(place.home, place.root), "EDITOR": "false", "PAGER": "false"},
+        env={**clean_environment(place.home, place.root), "EDITOR": "false", "PAGER": "false", "REGCLI_AUTOMATIONS": "manual"},
         capture_output=True,
         text=True,
         check=True,
@@ -98,6 +95,10 @@ def test_no_command_starts_a_process(trapped: Place, tmp_path: Path) -> None:
     assert not {70, 99} & set(codes), dict(zip(map(tuple, COMMANDS), codes, strict=True))
     assert codes.count(0) > len(COMMANDS) // 2
     assert read_log(trapped.settings)[-1]["ops"][0]["op"] == "automation"
+    # The trap was sprung: it was announced and tried, and refused.
+    tries = [path.read_text() for path in (trapped.root / "outbox").glob("*.tries-*")]
+    assert tries
+    assert all("never run" in text for text in tries)
 
 
 def test_a_signature_starts_nothing_but_ssh_keygen(trapped: Place) -> None:

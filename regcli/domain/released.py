@@ -1,0 +1,81 @@
+"""To which automations the user's secrets go: those that the user added, remembered outside of every root.
+
+Whoever can write to a root can write a definition, and a commit in anybody's name. So `automation add` notes in the user's own
+configuration what exactly was added, and a definition that reads otherwise by one letter gets no secret of this user's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from regcli.errors import RegcliError
+from regcli.store import files, jsontext
+from regcli.store.trust import sha256_hex
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from regcli.domain.automations import Automation
+    from regcli.domain.context import Context
+
+# Before the name of the variable that holds a URL.
+URL_FROM = "env:"
+
+
+def needs_secrets(automation: Automation) -> bool:
+    """Tell whether anything of an automation is read from the environment of who delivers."""
+    kept = automation.definition
+    return bool(kept.get("token_env") or kept.get("secret_env")) or str(kept.get("url")).startswith(URL_FROM)
+
+
+def is_released(context: Context, automation: Automation) -> bool:
+    """Tell whether this user added exactly this automation, in this root."""
+    return automation.definition["created_by"] == context.user and _fingerprint(context, automation) in _read(context)
+
+
+def release(context: Context, automation: Automation) -> None:
+    """Note that the user's secrets may go to an automation, which the user has just added.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    known = _read(context)
+    mark = _fingerprint(context, automation)
+    if context.trust.config_path is not None and mark not in known:
+        _write(context, [*known, mark])
+
+
+def withdraw(context: Context, automation: Automation) -> None:
+    """Forget an automation that was removed. Raises as `release` does."""
+    known = _read(context)
+    mark = _fingerprint(context, automation)
+    if mark in known:
+        _write(context, [item for item in known if item != mark])
+
+
+def _fingerprint(context: Context, automation: Automation) -> str:
+    import json
+
+    told = [context.root.id, automation.store, automation.name, automation.definition]
+    return sha256_hex(json.dumps(told, sort_keys=True).encode())
+
+
+def _path(context: Context) -> str:
+    return f"{context.trust.config_path}/released.json"
+
+
+def _read(context: Context) -> list[str]:
+    try:
+        status = os.stat(_path(context))
+        data = files.read_document(_path(context))
+        if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+            context.warnings.append(f"{_path(context)} is not believed: others can write it (chmod 600)")
+            return []
+        document = jsontext.loads(data, _path(context))
+    except (OSError, RegcliError):
+        return []
+    found = document.get("automations") if isinstance(document, dict) else None
+    return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
+
+
+def _write(context: Context, marks: list[str]) -> None:
+    files.replace_own_file(_path(context), jsontext.dumps({"format": 1, "automations": marks}).encode() + b"\n")
