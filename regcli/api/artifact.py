@@ -282,14 +282,14 @@ class Artifact(Contents, Retrieval, Lifecycle):
 
     def _inherited_ttl(self) -> int | None:
         from regcli.domain.documents import links_of
-        from regcli.domain.expiry import effective_ttl
+        from regcli.domain.lifetime import effective_ttl
         from regcli.domain.settings import root_settings
 
         version = self._logged("ttl")
         context = self._context("ttl")
         if next(links_of(context, version.record["id"]), None) is not None:
             return None
-        return effective_ttl(version.collection, self._record, root_settings(context).state["ttl"])
+        return effective_ttl(version.collection, self._record["ttl"], root_settings(context).state["ttl"])
 
     @property
     def aliases(self) -> list[str]:

@@ -142,6 +142,8 @@ class Rows:
             from regcli.domain.documents import format_ttl
 
             return self._constant("none") if entry.is_link else [format_ttl(value) for value in self._own("ttl")]
+        if name == "expires_at":
+            return self._ends()
         return self._shared(name) if name in SHARED else self._own(name)
 
     def _aliases(self) -> list[list[str]]:
@@ -168,6 +170,15 @@ class Rows:
         sources = [self._catalog.source(place) for place in self.entry.places]
         refs = [source.ref if source is not None and source.exists else None for source in sources]
         return [f"{refs[origin]}:v{version}" if refs[origin] else None for origin, version in self._origins()]
+
+    def _ends(self) -> list[str | None]:
+        if self.entry.is_link:
+            return self._constant(None)
+        from regcli.domain.lifetime import Lifetimes
+
+        lifetimes = Lifetimes(self._context)
+        pairs = zip(self._own("ttl"), self._own("created_at"), strict=True)
+        return [lifetimes.end(self.entry, ttl, created_at) for ttl, created_at in pairs]
 
     def _relations(self, name: str) -> list[Any]:
         """Look up links or consumers: one directory per version, since other collections decide about them."""

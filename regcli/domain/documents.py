@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import Collection, is_live, open_place
+from regcli.domain.collections import COMMITTED, Collection, is_live, open_place
+from regcli.domain.lifetime import Lifetimes
 from regcli.domain.resolving import Version, shared_record, source_of
 from regcli.errors import IntegrityError, RegcliError
 from regcli.store import backrefs
@@ -69,7 +70,12 @@ def visible_links(context: Context, artifact_id: str) -> list[Version]:
 
 
 def version_document(
-    context: Context, version: Version, *, related: bool = True, opened: dict[str, Collection] | None = None
+    context: Context,
+    version: Version,
+    *,
+    related: bool = True,
+    opened: dict[str, Collection] | None = None,
+    lifetimes: Lifetimes | None = None,
 ) -> Document:
     """Return the version record.
 
@@ -78,12 +84,17 @@ def version_document(
         version: a membership.
         related: also look up its links and who used it (one directory read per version).
         opened: keeps source collections by place, for many versions in a row.
+        lifetimes: keeps the root's default TTL, for the same.
     """
     opened = {} if opened is None else opened
     shared = shared_record(context, version, opened)
     source = version.record.get("source")
     source_ref = _source_ref(context, version, opened) if source is not None else version.ref
     links = visible_links(context, shared["id"]) if related else []
+    state = _state(version, shared)
+    expires_at = None
+    if source is None and not links and state == COMMITTED:
+        expires_at = (lifetimes or Lifetimes(context)).end(version.collection, shared["ttl"], shared["created_at"])
     document: Document = {
         "ref": version.ref,
         "name": version.collection.name,
@@ -101,7 +112,8 @@ def version_document(
         "metrics": shared["metrics"],
         "description": shared["description"],
         "ttl": "none" if (source is not None or links) else format_ttl(shared["ttl"]),
-        "state": _state(version, shared),
+        "expires_at": expires_at,
+        "state": state,
         "id": shared["id"],
         "created_at": shared["created_at"],
         "created_by": shared["created_by"],
@@ -122,7 +134,7 @@ def version_document(
 def _state(version: Version, shared: Record) -> str:
     if not is_live(version.record):
         return "DELETED"
-    return "COMMITTED" if is_live(shared) or version.is_link else "DELETED"
+    return COMMITTED if is_live(shared) or version.is_link else "DELETED"
 
 
 def _source_ref(context: Context, version: Version, opened: dict[str, Collection]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from regcli.domain.collections import LINK, SOURCE
 from regcli.domain.deletion import dependents
+from regcli.domain.lifetime import effective_ttl
 from regcli.domain.linking import require_unlink_right
 from regcli.domain.resolving import Version
 from regcli.domain.settings import root_settings
@@ -151,7 +152,7 @@ def _due(collection: Collection, kept: set[str], policy: Policy, now: float, def
             continue
         if not is_link and record["id"] in kept:
             continue
-        ttl = effective_ttl(collection, record, default_ttl)
+        ttl = effective_ttl(collection, record["ttl"], default_ttl)
         age = now - parse_time(record["linked_at"] if is_link else record["created_at"])
         if ttl is not None and age >= ttl:
             yield Expired(version, TTL)
@@ -174,23 +175,6 @@ def _thinned(policy: Policy, position: int, age: float) -> str | None:
     if policy.keep_within is not None and age < policy.keep_within:
         return None
     return KEEP_LAST if policy.keep_last is not None else KEEP_WITHIN
-
-
-def effective_ttl(collection: Collection, record: Record, default_ttl: int | None) -> int | None:
-    """Return the seconds that a version lives, or None for ever.
-
-    A version's own TTL counts; one that inherits has its collection's, else the root's (`default_ttl`). A link has its
-    collection's, else its registry's.
-    """
-    own = collection.state["ttl"]
-    if collection.state["kind"] == LINK:
-        if own is None and collection.registry is not None:
-            own = collection.registry.state["ttl"]
-        return own if isinstance(own, int) else None
-    ttl = record["ttl"]
-    if ttl == "inherit":
-        ttl = default_ttl if own is None else own
-    return ttl if isinstance(ttl, int) else None
 
 
 def _over_size(context: Context, survey: Survey, old: list[Expired], going: list[Expired], limit: int) -> Iterator[Expired]:

@@ -6,6 +6,7 @@ from regcli.domain import roles
 from regcli.domain.catalog import Catalog
 from regcli.domain.collections import Collection, each_collection, find_collection, list_collections, require_right
 from regcli.domain.documents import collection_document, registry_document, version_document
+from regcli.domain.lifetime import Lifetimes
 from regcli.domain.registries import Registry, find_registry, list_registries, visible
 from regcli.domain.resolving import Version
 from regcli.errors import InvalidReferenceError, NotFoundError
@@ -249,8 +250,9 @@ def version_rows(
         found = sorted(found, key=lambda pair: pair[1][key], reverse=True)
     documents: list[Document] = []
     opened: dict[str, Collection] = {}
+    lifetimes = Lifetimes(context)
     for index, record in found:
         if limit is not None and len(documents) >= limit:
             break
-        documents.append(version_document(context, Version(collection, index, record), opened=opened))
+        documents.append(version_document(context, Version(collection, index, record), opened=opened, lifetimes=lifetimes))
     return total, documents

@@ -41,7 +41,7 @@ NAMES = frozenset((
 ))  # fmt: skip
 FIELDS = NAMES | frozenset((
     "digest", "digest_algorithm", "size", "file_count", "reference_count", "metadata", "metrics", "description", "ttl", "id",
-    "created_at", "created_by", "updated_at", "linked_at", "linked_by", "is_link",
+    "expires_at", "created_at", "created_by", "updated_at", "linked_at", "linked_by", "is_link",
 ))  # fmt: skip
 NESTED = ("metadata", "metrics")
 OPERATORS = ("!=", "<=", ">=", "==", "=", "<", ">", "~")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,6 +101,25 @@ def test_a_link_switches_the_lifetime_off_for_good(invoke: Invoke, work: Path) -
     assert invoke("show", "a", "--json").ok().json["ttl"] == "none"
     invoke("unlink", "model/x:v0").ok()
     assert invoke("show", "a", "--json").ok().json["ttl"] == "none"
+
+
+def test_show_says_when_a_version_expires(invoke: Invoke, work: Path, root: Path, home: Path) -> None:
+    (work / "f.txt").write_text("x")
+    invoke("log", work, "-n", "a", "-t", "model", "--ttl", "30d").ok()
+    invoke("log", work, "-n", "b", "-t", "model").ok()
+    document = invoke("show", "a", "--json").ok().json
+    created, end = (datetime.fromisoformat(document[key]) for key in ("created_at", "expires_at"))
+    assert end - created == timedelta(days=30)
+    assert f"Expires\t{document['expires_at']}" in invoke("show", "a").ok().lines
+    assert invoke("ls", "a", "--json").ok().json["versions"][0]["expires_at"] == document["expires_at"]
+    assert invoke("show", "b", "--json").ok().json["expires_at"] is None
+    assert "Expires" not in invoke("show", "b").ok().stdout
+    found = invoke("search", "--where", f"expires_at <= {document['expires_at']}", "--json").ok().json["results"]
+    assert [row["ref"] for row in found] == ["local/default/a:v0"]
+    seen = {"HOME": str(home), "REGCLI_ROOT": str(root)}
+    assert f"{document['expires_at'][:19]}Z (in 4 weeks)\n" in on_terminal("-m", "regcli", "show", "a", environment=seen)
+    invoke("alias", "add", "a:v0", "best").ok()
+    assert "(in 4 weeks), but not while it has an alias" in on_terminal("-m", "regcli", "show", "a", environment=seen)
 
 
 def test_linking_again_returns_what_is_there_and_linking_a_link_links_its_source(two: Invoke) -> None:

@@ -14,6 +14,7 @@ from regcli.domain.aliasing import add_aliases
 from regcli.domain.amounts import parse_duration, parse_size
 from regcli.domain.collection_settings import edit_collection_settings
 from regcli.domain.deletion import delete_version, undelete_version
+from regcli.domain.documents import version_document
 from regcli.domain.editing import edit
 from regcli.domain.expiry import Policy
 from regcli.domain.files import read_file
@@ -25,6 +26,7 @@ from regcli.domain.removal import remove_collection
 from regcli.domain.resolving import resolve
 from regcli.domain.retention import collect_garbage
 from regcli.domain.settings import set_default_ttl
+from regcli.domain.survey import parse_time
 from regcli.domain.usage import disk_usage, tree_size
 from regcli.domain.verification import verify_root
 from regcli.errors import IntegrityError, NotFoundError, RefusedError, RoleError, UsageError
@@ -185,6 +187,30 @@ def test_a_version_expires_by_its_own_ttl_and_inherits_the_collections_and_the_r
     world.later(1000 * DAY)
     assert deleted(gc(world)) == []
     assert resolve(world.user(), "never").ref == "local/default/never:v0"
+
+
+def test_a_version_is_kept_until_exactly_when_it_is_said_to_expire(world: World) -> None:
+    """Its own TTL, the collection's and the root's; what has none, or has it cleared by a link, never expires."""
+    for name, ttl in (("own", 3600), ("never", None), ("linked", 3600)):
+        world.log(name, ttl=ttl)
+    world.log("inherits")
+    world.log("collected")
+    set_default_ttl(world.user(), 2 * DAY)
+    edit_collection_settings(world.user(), "collected", ttl=DAY)
+    world.link("linked", "model/linked")
+    names = ("own", "never", "linked", "model/linked", "inherits", "collected")
+    ends = {name: version_document(world.user(), resolve(world.user(), name))["expires_at"] for name in names}
+    assert {name for name, end in ends.items() if end is None} == {"never", "linked", "model/linked"}
+    for name in ("own", "collected", "inherits"):
+        world.later(parse_time(ends[name]) - world.user().clock() - 60)
+        assert deleted(gc(world)) == []
+        world.later(60)
+        assert deleted(gc(world)) == [f"{name}:v0"]
+
+
+def test_a_lifetime_that_no_calendar_holds_is_no_failure(world: World) -> None:
+    world.log(ttl=10**30)
+    assert version_document(world.user(), resolve(world.user(), "zoo"))["expires_at"] is None
 
 
 def test_a_collection_can_say_never_against_the_roots_default(world: World) -> None:

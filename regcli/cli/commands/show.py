@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import Chips, Size, When, definitions
 from regcli.cli.signing import AllowUnsigned
+
+if TYPE_CHECKING:
+    from regcli.cli.context import Session
+    from regcli.cli.output import Cell
 
 app = typer.Typer()
 
@@ -47,6 +51,7 @@ def show(
             ("References", document["reference_count"] or ""),
             ("State", document["state"]),
             ("TTL", document["ttl"]),
+            ("Expires", _expiry(session, document)),
             ("Source", document["source"] if document["is_link"] else ""),
             ("Link", document["links"]),
             ("Logged by", document["logged_by"]),
@@ -61,3 +66,12 @@ def show(
             ("Linked by", document["linked_by"]),
         ),
     )
+
+
+def _expiry(session: Session, document: dict[str, Any]) -> Cell:
+    """Return when the version may go; to a person also in how long, and what keeps it all the same."""
+    moment = When(document["expires_at"])
+    if not moment.time or not session.is_terminal:
+        return moment
+    kept = ", but not while it has an alias" if any(alias != "latest" for alias in document["aliases"]) else ""
+    return f"{moment.time[:19]}Z ({moment.age(session.context.clock())}){kept}"
