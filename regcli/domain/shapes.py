@@ -50,6 +50,7 @@ _RUN: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 _ROLES = frozenset(("restricted_viewer", "viewer", "member", "admin"))
 _HEX = frozenset("0123456789abcdef")
+_PATH = frozenset("/\\\0")
 # Type patterns of records that were found right: there are few, and a collection may have many thousand records.
 _known_patterns: set[tuple[type, ...]] = set()
 
@@ -80,6 +81,12 @@ def _check_edge(value: Any, what: str) -> None:
 def _check_hex(value: str, size: int, what: str) -> None:
     if len(value) != size or not _HEX.issuperset(value):
         raise ValueError(f"{what} is not {size} hexadecimal digits")
+
+
+def _check_name(name: str | None, what: str) -> None:
+    """Check that a name cannot lead anywhere: downloads make a directory of it."""
+    if name in ("", ".", "..") or (name is not None and not _PATH.isdisjoint(name)):
+        raise ValueError(f"the name of {what} is none")
 
 
 def check_record(record: Any) -> None:
@@ -118,8 +125,7 @@ def _check_redirect(state: State) -> None:
 def check_collection(state: Any) -> None:
     """Check the state of a collection."""
     _check_fields(state, _COLLECTION, "a collection")
-    if state["name"] == "":
-        raise ValueError("a collection has an empty name")
+    _check_name(state["name"], "a collection")
     _check_texts(state["tags"], "tags of a collection")
     _check_texts(state["former"], "former names")
     _check_redirect(state)
@@ -138,8 +144,7 @@ def check_collection(state: Any) -> None:
 def check_settings(state: Any) -> None:
     """Check the settings of a registry."""
     _check_fields(state, _SETTINGS, "a registry")
-    if state["name"] == "":
-        raise ValueError("a registry has an empty name")
+    _check_name(state["name"], "a registry")
     _check_texts(state["types"], "types of a registry")
     _check_texts(state["former"], "former names")
     _check_redirect(state)

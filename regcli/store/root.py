@@ -17,6 +17,7 @@ MARKER = "regcli.toml"
 # The name under which commands find a root by themselves.
 HIDDEN = ".regcli"
 _SEAL = b'checksum = "'
+_HEX = frozenset("0123456789abcdef")
 _NOTE = "# A regcli root. This file is written once; settings are changed with `regcli`, not here.\n"
 
 
@@ -130,7 +131,8 @@ def _parse_marker(data: bytes, path: str) -> dict[str, str]:
         if form > FORMAT:
             raise IntegrityError(f"{path} has format {form}, which is newer than this program", hint="upgrade regcli")
         missing = {"id", "owner", "created_at", "entity", "personal"} - values.keys()
-        if form != FORMAT or missing or len(values["id"]) != 32:
+        # The id names files of the user's own, such as caches.
+        if form != FORMAT or missing or len(values["id"]) != 32 or not _HEX.issuperset(values["id"]):
             raise ValueError("a required line is missing or malformed")
         if seal != _seal_of(body):
             raise ValueError("it was changed")

@@ -41,9 +41,11 @@ AUTOMATION: dict[str, Any] = {
 COMMANDS = [
     ["resolve", "model/zoo:v0"], ["ls"], ["ls", "model/zoo"], ["show", "model/zoo:v0"], ["files", "zoo:v0"], ["verify"],
     ["cat", "zoo:v0", "model.bin"], ["download", "model/zoo:v0", "-o", "out"], ["checkout", "zoo:v1", "co"], ["history"],
-    ["search", "zoo"], ["lineage", "zoo:v0"], ["lock", "zoo:v0", "-o", "locked"], ["sync"], ["alias", "add", "model/zoo:v0", "best"],
+    ["search", "zoo"], ["lineage", "zoo:v0"], ["lock", "zoo:v0", "-o", "locked"], ["sync"],
+    ["alias", "add", "model/zoo:v0", "best"],
     ["tag", "add", "zoo:v0", "good"], ["link", "zoo:v0", "model/other"], ["gc"], ["registry", "show", "model"], ["help"],
-    ["automation", "ls"], ["automation", "deliver"], ["automation", "test", "trap"], ["__complete", "ref", ""], ["du"], ["diff", "zoo:v0", "zoo:v1"], ["doctor"],
+    ["automation", "ls"], ["automation", "deliver"], ["automation", "test", "trap"],
+    ["__complete", "ref", ""], ["du"], ["diff", "zoo:v0", "zoo:v1"], ["doctor"],
 ]  # fmt: skip
 
 
