@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 
+from regcli.cli.interrupts import INTERRUPTED, end_with, leave_when_interrupted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,11 +14,19 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; `argv` is without the program's name."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if argv is None:
-        # The process is ours, and ends before garbage matters; what commands read has no cycles, and looking for some in a
-        # hundred thousand entries again and again is a tenth of the work.
-        gc.set_threshold(200_000, 50, 100)
+    if argv is not None:
+        return _run(list(argv))
+    # The process is ours: also how it is left.
+    leave_when_interrupted()
+    # It ends before garbage matters; what commands read has no cycles, and looking for some in a hundred thousand entries again
+    # and again is a tenth of the work.
+    gc.set_threshold(200_000, 50, 100)
+    code = _run(sys.argv[1:])
+    end_with(code)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         from regcli.cli.fast import try_fast
 
@@ -26,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             code = run(arguments)
     except KeyboardInterrupt:
-        # Also while modules are being imported, where no other handler stands yet.
-        return 130
+        # Also where no other handler stands yet, or any more.
+        return INTERRUPTED
     return code
 
 

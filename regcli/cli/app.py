@@ -14,6 +14,7 @@ from typer._click.exceptions import UsageError as ParserError
 
 from regcli.cli.commands import COMMANDS
 from regcli.cli.context import SCHEMA_VERSION, Session, deliver, drop_standard_output, write_error
+from regcli.cli.interrupts import INTERRUPTED
 from regcli.cli.lazy import PROGRAM, TopGroup
 from regcli.cli.output import escape, paint
 from regcli.cli.settings import Options
@@ -23,7 +24,6 @@ from regcli.model import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INTERRUPTED = 130
 INTERNAL = 70
 # How the parser begins to complain of words that no parameter takes.
 _EXTRA = "Got unexpected extra argument(s) ("

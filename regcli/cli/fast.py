@@ -79,9 +79,11 @@ def _resolve(rest: list[str]) -> int | None:
     if reference is None:
         return None
     try:
+        from regcli.cli.interrupts import raise_when_interrupted
         from regcli.domain.resolution import resolution_json, resolution_line
         from regcli.domain.resolving import resolve
 
+        raise_when_interrupted()
         context = make_context(options, "resolve")
         version = resolve(context, reference)
         if "--json" in flags:

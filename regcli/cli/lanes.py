@@ -169,13 +169,16 @@ def serve(command: str, words: list[str]) -> int | None:
         return None
     positional, values, general = parsed
     from regcli.cli.context import Session, speaks_unicode
+    from regcli.cli.interrupts import raise_when_interrupted
 
     if not speaks_unicode(sys.stdout) or not speaks_unicode(sys.stderr):
         return None
     session = Session(general)
     session.command = command
     try:
-        code = _performer(command)(session, *positional, **values) or 0
+        perform = _performer(command)
+        raise_when_interrupted()
+        code = perform(session, *positional, **values) or 0
     except BaseException as error:  # noqa: BLE001 - the full program's funnel explains it
         from regcli.cli.app import report
 

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from regcli.cli.helptext import write_help
+from regcli.cli.interrupts import raise_when_interrupted
 from regcli.cli.options import global_options, show_help
 from regcli.errors import UsageError
 from regcli.model import quote
@@ -61,6 +62,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command under its own name."""
         ctx.obj.command = ctx.command_path.removeprefix(f"{PROGRAM} ")
+        raise_when_interrupted()
         return super().invoke(ctx)
 
 

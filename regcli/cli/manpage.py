@@ -6,7 +6,8 @@ import inspect
 from typing import TYPE_CHECKING
 
 from regcli import __version__, errors
-from regcli.cli.app import INTERNAL, INTERRUPTED
+from regcli.cli.app import INTERNAL
+from regcli.cli.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
