@@ -208,7 +208,8 @@ def _follow(context: Context, name: str) -> Registry:
     except StorageError as error:
         if isinstance(error.__cause__, PermissionError):
             raise RoleError(
-                f"user {quote(context.user)} has no access to registry {quote(name)}", hint="ask an admin of the registry"
+                f"user {quote(context.user)} has no access to registry {quote(name)}: {error.message}",
+                hint="ask an admin of the registry",
             ) from error
         raise
     return redirected(context, registry) or registry

@@ -142,8 +142,9 @@ def unhelpful(done: Run, error: str) -> list[str]:
     message = done.error["message"]
     cause = os.strerror(getattr(errno, error)).lower()
     found = []
-    # 5: gc will not go on where locks cannot be proven.
-    if done.code != 8 and not (done.code == 5 and "flock" in message):
+    # 5: gc will not go on where locks cannot be proven, and what the file system keeps a user out of is not theirs to see.
+    is_refusal = "flock" in message or (error == "EACCES" and "has no access to registry" in message)
+    if done.code != 8 and not (done.code == 5 and is_refusal):
         found.append(f"exit {done.code} for {error}: {message}")
     if "/" not in message:
         found.append(f"no path in: {message}")
