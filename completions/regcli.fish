@@ -74,7 +74,7 @@ function __regcli_options
         case 'history'
             printf '%s\t%s\n' '--since' 'Only later ones: 2026-11-30, or 7d for the last week' '--user' 'Only this user\'s' '--action' 'Only these, such as alias-moved' '--limit' 'At most this many, the newest' '--md' 'Print a Markdown table, for a CI job\'s summary'
         case 'export'
-            printf '%s\t%s\n' '--output' 'The bundle to write' '-o' 'The bundle to write' '--since' 'Only what changed since: 2026-11-30, or 7d'
+            printf '%s\t%s\n' '--output' 'The bundle to write; - is standard output' '-o' 'The bundle to write; - is standard output' '--since' 'Only what changed since: 2026-11-30, or 7d'
         case 'import'
             printf '%s\t%s\n' '--registry' 'Publish there (model for mlflow, dataset for pins)' '--type' 'The type, where nothing says it' '-t' 'The type, where nothing says it'
         case 'init'

@@ -143,6 +143,18 @@ class Session:
             deliver(stream.buffer, chunk)
         deliver(stream.buffer, b"")
 
+    def put_bytes(self, data: bytes, *, flush: bool = False) -> None:
+        """Write a part of what is worth nothing unless all of it arrives; the last part is to be flushed.
+
+        Raises:
+            StorageError: standard output is closed or full, or its reader went away.
+        """
+        try:
+            deliver(_standard_output().buffer, data, flush=flush)
+        except BrokenPipeError as error:
+            drop_standard_output()
+            raise StorageError("cannot write to standard output: whoever reads it went away before the end") from error
+
     def note(self, text: str) -> None:
         """Say something in passing, on standard error; silent with `--quiet` and `--json`."""
         if not self.options.quiet and not self.is_json:
@@ -247,11 +259,12 @@ def _standard_output() -> TextIO:
     return sys.stdout
 
 
-def deliver(stream: IO[AnyStr], data: AnyStr) -> None:
+def deliver(stream: IO[AnyStr], data: AnyStr, *, flush: bool = True) -> None:
     """Write and flush; only what fails here is a failure of standard output, not of whoever made the data."""
     try:
         stream.write(data)
-        stream.flush()
+        if flush:
+            stream.flush()
     except BrokenPipeError:
         raise
     except OSError as error:

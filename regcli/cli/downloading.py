@@ -30,6 +30,11 @@ def perform_download(
 ) -> None:
     """Download what the options say, and print where it is."""
     session.allow_unsigned(unsigned)
+    if output == "-":
+        raise UsageError(
+            "a version is a directory, which does not go to standard output",
+            hint="`regcli cat REF ENTRY` prints one file; a directory of that name is -o ./-",
+        )
     if depfile is not None and stamp is None:
         raise UsageError("--depfile needs --stamp", hint="its rules say that the files are made with the stamp")
     from regcli.cli.output import human_count, human_size

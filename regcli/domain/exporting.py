@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from regcli.domain import roles
 from regcli.domain.collections import PURGED, Collection, is_live, open_place, require_right
 from regcli.domain.listing import find_place, view_collections
@@ -12,7 +14,7 @@ from regcli.domain.settings import is_personal
 from regcli.errors import UsageError
 from regcli.model import split_reference
 from regcli.store import jsontext
-from regcli.store.bundle import FORMAT, INDEX, BundleWriter
+from regcli.store.bundle import FORMAT, INDEX, BundleWriter, bundle_file
 from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
@@ -58,6 +60,7 @@ def export_bundle(
     *,
     since: str | None = None,
     progress: Callable[[int, int], None] | None = None,
+    write: Callable[[bytes], object] | None = None,
 ) -> Exported:
     """Write a bundle of what the references name, and of the sources of all links among it.
 
@@ -67,6 +70,7 @@ def export_bundle(
         path: the file to write.
         since: an RFC 3339 time: only what changed at or after it, for a root that has the rest.
         progress: told (files, bytes) as they are written.
+        write: takes the bytes of the bundle, one after the other, in place of a file; not before every right was checked.
 
     Raises:
         NotFoundError: a reference names nothing. RoleError: the user may not download it.
@@ -89,27 +93,34 @@ def export_bundle(
         entry["after_seq"] = _seq_before(collection, since)
         chains.append((entry, b"".join(jsontext.dumps(commit).encode() + b"\n" for commit in commits)))
     done.collections = len(chains)
-    content = context.root.content
-    with BundleWriter(path) as writer:
-        index = {
-            "format": FORMAT,
-            "root": context.root.id,
-            "created_at": context.now(),
-            "created_by": context.user,
-            "since": since,
-            "collections": [entry for entry, _ in chains],
-        }
+    index = {
+        "format": FORMAT,
+        "root": context.root.id,
+        "created_at": context.now(),
+        "created_by": context.user,
+        "since": since,
+        "collections": [entry for entry, _ in chains],
+    }
+    with bundle_file(path) if write is None else nullcontext(BundleWriter(write)) as writer:
         writer.add_text(INDEX, jsontext.dumps(index).encode() + b"\n")
         for entry, data in chains:
             writer.add_text(entry["chain"], data)
-        for digest in sorted(blobs):
-            size = content.size(digest)
-            writer.add_blob(digest, size, content.stream(digest))
-            done.blobs += 1
-            done.bytes += size
-            if progress is not None:
-                progress(done.blobs, done.bytes)
+        _add_blobs(context, writer, sorted(blobs), done, progress)
+        writer.finish()
     return done
+
+
+def _add_blobs(
+    context: Context, writer: BundleWriter, digests: Sequence[str], done: Exported, progress: Callable[[int, int], None] | None
+) -> None:
+    content = context.root.content
+    for digest in digests:
+        size = content.size(digest)
+        writer.add_blob(digest, size, content.stream(digest))
+        done.blobs += 1
+        done.bytes += size
+        if progress is not None:
+            progress(done.blobs, done.bytes)
 
 
 def _add(selection: Selection, place: str, index: int | None) -> None:

@@ -95,8 +95,10 @@ class _Part:
         return self.commits[0] if self.commits else None
 
 
-def import_bundle(context: Context, path: str, *, progress: Callable[[int, int], None] | None = None) -> Imported:
-    """Take a bundle in.
+def import_bundle(
+    context: Context, path: str, *, stream: int | None = None, progress: Callable[[int, int], None] | None = None
+) -> Imported:
+    """Take a bundle in; from a descriptor, `stream`, where it is not a file that `path` names.
 
     Raises:
         UsageError: it is no bundle. IntegrityError: it is damaged, or lacks content; nothing was written.
@@ -104,7 +106,7 @@ def import_bundle(context: Context, path: str, *, progress: Callable[[int, int],
         RoleError, ProtectedError: the user may not link or set a protected alias; nothing was written.
     """
     done = Imported()
-    with BundleReader(path) as bundle:
+    with BundleReader(path, stream) as bundle:
         context.make_root()
         parts = [_parse_part(bundle, entry) for entry in _entries(bundle)]
         if len({fold(str(part.ref)) for part in parts}) < len(parts):

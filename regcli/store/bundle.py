@@ -8,9 +8,11 @@ is read by its members only: nothing is ever extracted to a path that it names.
 from __future__ import annotations
 
 import os
+import stat
 import tarfile
+from contextlib import contextmanager, suppress
 
-from regcli.errors import IntegrityError, MissingPathError, UsageError
+from regcli.errors import IntegrityError, MissingPathError, StorageError, UsageError, reason_of
 from regcli.model import quote
 from regcli.store import files, jsontext
 from regcli.store.blobs import is_digest
@@ -18,7 +20,7 @@ from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Self
 
 FORMAT = 1
@@ -29,46 +31,19 @@ _CHUNK = 1 << 18
 
 
 class BundleWriter:
-    """Writes a bundle beside its place and gives it its name when it is whole.
+    """Writes a bundle as one run of bytes, never going back, so that it can go into a pipe.
 
     Args:
-        path: where the bundle goes; a file that is there is replaced.
+        write: takes the next bytes; raises what is to be raised where it cannot.
     """
 
-    __slots__ = ("_checksums", "_count", "_path", "_stream", "_tar", "_temporary")
+    __slots__ = ("_checksums", "_count", "_size", "_write")
 
-    def __init__(self, path: str) -> None:
-        self._path = os.path.abspath(path)
-        self._temporary = files.temporary_path(os.path.dirname(self._path))
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
         self._checksums: dict[str, str] = {}
         self._count = 0
-        try:
-            self._stream = open(self._temporary, "xb")  # noqa: SIM115 - closed by __exit__
-        except OSError as error:
-            raise files.explain(error, f"cannot write {path}") from error
-        self._tar = tarfile.open(fileobj=self._stream, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - the same
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._stream.close()
-            files.unlink_quietly(self._temporary)
-
-    def _finish(self) -> None:
-        self.add_text(END, jsontext.dumps({"blobs": self._count, "sha256": self._checksums}).encode() + b"\n")
-        try:
-            self._tar.close()
-            self._stream.flush()
-            files.fsync_file(self._stream.fileno())
-            os.replace(self._temporary, self._path)
-            files.fsync_directory(os.path.dirname(self._path))
-        except OSError as error:
-            raise files.explain(error, f"cannot write {self._path}") from error
+        self._size = 0
 
     def add_text(self, name: str, data: bytes) -> None:
         """Add the index or a chain."""
@@ -80,27 +55,72 @@ class BundleWriter:
         self._count += 1
         self._add(f"blobs/{digest}", size, iter(chunks))
 
+    def finish(self) -> None:
+        """Add what tells a bundle that is whole from one that was cut off."""
+        self.add_text(END, jsontext.dumps({"blobs": self._count, "sha256": self._checksums}).encode() + b"\n")
+        end = 2 * tarfile.BLOCKSIZE
+        self._put(b"\0" * (end + -(self._size + end) % tarfile.RECORDSIZE))
+
     def _add(self, name: str, size: int, chunks: Iterator[bytes]) -> None:
         member = tarfile.TarInfo(name)
         member.size = size
         member.mode = 0o444
-        try:
-            self._tar.addfile(member)  # the header; the bytes follow, padded to whole blocks
-            written = 0
-            for chunk in chunks:
-                self._stream.write(chunk)
-                written += len(chunk)
-            padding = -written % tarfile.BLOCKSIZE
-            self._stream.write(b"\0" * padding)
-        except OSError as error:
-            raise files.explain(error, f"cannot write {self._path}") from error
+        self._put(member.tobuf(tarfile.PAX_FORMAT))
+        written = 0
+        for chunk in chunks:
+            self._put(chunk)
+            written += len(chunk)
         if written != size:
             raise IntegrityError(f"{name} has {written} bytes instead of {size}")
-        self._tar.offset += written + padding
+        self._put(b"\0" * (-written % tarfile.BLOCKSIZE))
+
+    def _put(self, data: bytes) -> None:
+        self._write(data)
+        self._size += len(data)
+
+
+@contextmanager
+def bundle_file(path: str) -> Iterator[BundleWriter]:
+    """Give a writer of a bundle that lies beside its place, and gets its name when it is whole.
+
+    Args:
+        path: where the bundle goes; a file that is there is replaced.
+    """
+    path = os.path.abspath(path)
+    temporary = files.temporary_path(os.path.dirname(path))
+
+    def write(data: bytes) -> None:
+        try:
+            stream.write(data)
+        except OSError as error:
+            raise files.explain(error, f"cannot write {path}") from error
+
+    try:
+        stream = open(temporary, "xb")  # noqa: SIM115 - closed below, where what fails can be told from what is written
+    except OSError as error:
+        raise files.explain(error, f"cannot write {path}") from error
+    try:
+        yield BundleWriter(write)
+        try:
+            stream.flush()
+            files.fsync_file(stream.fileno())
+            os.replace(temporary, path)
+            files.fsync_directory(os.path.dirname(path))
+        except OSError as error:
+            raise files.explain(error, f"cannot write {path}") from error
+    finally:
+        # What could not be written before cannot be now; that was said already.
+        with suppress(OSError):
+            stream.close()
+        files.unlink_quietly(temporary)
 
 
 class BundleReader:
     """Reads a bundle, which anybody may have made.
+
+    Args:
+        path: the file. A pipe is copied first, since everything is checked before anything is taken in.
+        stream: a descriptor to read instead; `path` is then only what messages call it.
 
     Attributes:
         path: the file. index: the document of `regcli-bundle.json`. blobs: digest -> (offset, size).
@@ -108,16 +128,11 @@ class BundleReader:
 
     __slots__ = ("_descriptor", "_texts", "blobs", "index", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, stream: int | None = None) -> None:
         self.path = path
         self.blobs: dict[str, tuple[int, int]] = {}
         self._texts: dict[str, tuple[int, int]] = {}
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | files.CLOEXEC | files.BINARY)
-        except FileNotFoundError:
-            raise MissingPathError(f"there is no file {quote(path)}") from None
-        except OSError as error:
-            raise files.explain(error, f"cannot read {path}") from error
+        self._descriptor = _open(path, stream)
         try:
             self._scan()
             self.index: dict[str, Any] = self._document(INDEX)
@@ -229,3 +244,60 @@ class BundleReader:
                 state.update(chunk)
             if state.hexdigest() != digest:
                 yield digest
+
+
+def _open(path: str, stream: int | None) -> int:
+    """Return a descriptor of a bundle that can be read anywhere, and twice."""
+    if stream is not None:
+        return _seekable(stream, path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | files.CLOEXEC | files.BINARY)
+    except FileNotFoundError:
+        raise MissingPathError(f"there is no file {quote(path)}") from None
+    except OSError as error:
+        raise files.explain(error, f"cannot read {path}") from error
+    try:
+        return _seekable(descriptor, path)
+    finally:
+        os.close(descriptor)
+
+
+def _seekable(descriptor: int, path: str) -> int:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        raise UsageError(
+            f"{quote(path)} is a directory, not a bundle",
+            hint="`regcli import mlflow DIR` takes in what MLflow keeps (dvc, wandb, pins as well), `regcli log DIR` any files",
+        )
+    if stat.S_ISREG(mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
+        return os.dup(descriptor)
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile() as copy:
+            for chunk in _chunks(descriptor, path):
+                copy.write(chunk)
+            copy.flush()
+            copy.seek(0)
+            return os.dup(copy.fileno())
+    except OSError as error:
+        message = f"cannot keep {path} in {tempfile.tempdir or 'a temporary directory'}: {reason_of(error)}"
+        raise StorageError(message, hint="set TMPDIR to a directory with room for the whole bundle") from error
+
+
+def _chunks(descriptor: int, path: str) -> Iterator[bytes]:
+    """Yield what a pipe gives; no more than a block of what does not begin as a bundle does, since it may have no end."""
+
+    def read() -> bytes:
+        try:
+            return os.read(descriptor, _CHUNK)
+        except OSError as error:
+            raise files.explain(error, f"cannot read {path}") from error
+
+    begun = b""
+    while len(begun) < tarfile.BLOCKSIZE and (chunk := read()):
+        begun += chunk
+    yield begun
+    if begun.startswith(INDEX.encode() + b"\0"):
+        while chunk := read():
+            yield chunk

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.cli.terminal import on_terminal
+from tests.conftest import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,3 +219,120 @@ def test_a_bundle_that_was_cut_off_anywhere_is_damaged_and_imports_nothing(invok
         assert not other.exists()
     (work / "cut.tar").write_bytes(b"not a tar at all" * 100)
     assert invoke("--root", other, "import", "cut.tar").code == 2
+
+
+# Through a pipe
+
+
+@pytest.fixture
+def piped(home: Path, work: Path, root: Path) -> Callable[..., tuple[int, bytes, str]]:
+    """Return a function that runs the program with bytes on standard input: (exit code, bytes it wrote, messages)."""
+
+    def run_piped(*arguments: str | Path, data: bytes = b"") -> tuple[int, bytes, str]:
+        command = [sys.executable, "-m", "regcli", *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=work, env=clean_environment(home, root), input=data, capture_output=True, timeout=60, check=False
+        )
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    return run_piped
+
+
+def test_a_bundle_goes_through_a_pipe_as_through_a_file(origin: Invoke, work: Path, piped: Callable[..., Any]) -> None:
+    origin("export", "Golden Datasets/", "clean", "-o", "all.tar").ok()
+    code, data, said = piped("export", "Golden Datasets/", "clean", "-o", "-")
+    assert code == 0
+    assert "7 versions of 3 collections" in said
+    with tarfile.open(work / "all.tar") as one, tarfile.open(fileobj=io.BytesIO(data)) as other:
+        assert [(m.name, m.size) for m in one] == [(m.name, m.size) for m in other]
+    there = ("--root", work / "there")
+    code, shown, _ = piped("import", "-", "--json", *there, data=data)
+    assert (code, json.loads(shown)["versions"]) == (0, 7)
+    assert _shown(origin, "Golden Datasets/x:production", *map(str, there)) == _shown(origin, "Golden Datasets/x:production")
+    assert origin("verify", "--json", *there).ok().json["problems"] == []
+    assert not (work / "-").exists()
+
+
+def test_a_stream_is_believed_no_more_than_a_file(origin: Invoke, work: Path, piped: Callable[..., Any]) -> None:
+    """Cut off, damaged, or no bundle at all: the same exit code and sentence, no root, and nothing left behind."""
+    origin("export", "raw", "-o", "raw.tar").ok()
+    whole = (work / "raw.tar").read_bytes()
+    place = whole.index(b"x" * 1000)
+    bad = {
+        "cut in a header": whole[:600], "cut in a blob": whole[: place + 5], "cut before the end": whole[:-11000],
+        "flipped": whole[:place] + b"?" + whole[place + 1 :], "empty": b"", "one byte": b"r", "text": b"no tar at all" * 9999,
+        "another tar": _tar("other", b"x" * 9999), "a device": _tar("blobs/" + "0" * 32, b"", tarfile.CHRTYPE) + whole,
+    }  # fmt: skip
+    there = work / "there"
+    for name, data in bad.items():
+        (work / "bad.tar").write_bytes(data)
+        code, shown, said = piped("import", "-", "--root", there, data=data)
+        as_file = origin("import", "bad.tar", "--root", there)
+        assert (code, shown) == (as_file.code, b""), name
+        assert code in (2, 6), name
+        # How much of what is no bundle was looked at may differ, and with it the last words.
+        assert (
+            said.partition(" or was cut off:")[0]
+            == as_file.stderr.replace("bad.tar", "standard input").partition(" or was cut off:")[0]
+        )
+        assert not [path for path in there.rglob("*") if path.is_file() and "locks" not in path.parts and "blobs" in path.parts]
+
+
+def _tar(name: str, data: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.type = len(data), kind
+    return member.tobuf() + data
+
+
+def test_a_stream_without_an_end_that_is_no_bundle_is_not_waited_for(run: Invoke, work: Path) -> None:
+    assert run("import", "/dev/zero", timeout=30).code == 2
+
+
+def test_a_pipe_with_a_name_is_a_stream_too(origin: Invoke, run: Invoke, work: Path) -> None:
+    origin("export", "raw", "-o", "raw.tar").ok()
+    os.mkfifo(work / "pipe")
+    with subprocess.Popen(["cp", "raw.tar", "pipe"], cwd=work):
+        run("import", "pipe", "--root", work / "there").ok()
+
+
+def test_standard_output_is_the_bundles_alone(origin: Invoke, run: Invoke, work: Path, root: Path, home: Path) -> None:
+    refused = run("export", "raw", "-o", "-", "--json")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "standard output" in refused.error["message"]
+    missing = run("export", "nothing", "-o", "-")
+    assert (missing.code, missing.stdout) == (3, "")
+    seen = {"HOME": str(home), "REGCLI_ROOT": str(root)}
+    shown = on_terminal("-m", "regcli", "export", "local/default/raw", "-o", "-", environment=seen)
+    assert "regcli-bundle.json" not in shown
+    assert "nothing for a terminal" in shown
+    assert "cannot be typed" in on_terminal("-m", "regcli", "import", "-", environment=seen)
+    assert not (work / "-").exists()
+
+
+def test_a_reader_that_goes_away_has_not_got_the_bundle(origin: Invoke, home: Path, work: Path, root: Path) -> None:
+    """Unlike what is printed to be read, of which `| head` has seen enough."""
+    command = [sys.executable, "-m", "regcli", "export", "raw", "-o", "-"]
+    with subprocess.Popen(
+        command, cwd=work, env=clean_environment(home, root), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        said = process.stderr.read().decode()
+    assert (process.returncode, "went away before the end" in said) == (8, True)
+
+
+def test_a_directory_is_no_bundle_and_the_hint_says_what_takes_one(origin: Invoke, work: Path) -> None:
+    (work / "mlruns").mkdir()
+    refused = origin("import", "mlruns")
+    assert (refused.code, "regcli import mlflow DIR" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [("-o", "-"), ("--output=-",)])
+def test_a_version_is_not_downloaded_to_standard_output(origin: Invoke, work: Path, arguments: tuple[str, ...]) -> None:
+    refused = origin("download", "raw", *arguments)
+    assert (refused.code, refused.stdout, "regcli cat" in refused.stderr) == (2, "", True)
+    assert not (work / "-").exists()
+    origin("download", "raw", "-o", "./-").ok()
+    assert (work / "-").is_dir()

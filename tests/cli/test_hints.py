@@ -69,9 +69,9 @@ def problem(words: str) -> str | None:
         return None if " ".join(rest) in known else f"there is no topic {rest[0]!r}"
     spellings = {spelling for option in node.options for spelling in option.spellings} | {"--help", "--version"}
     for word in rest:
-        if word == "--":
+        if word in ("--", "|"):
             break
-        if word.startswith("-") and word.partition("=")[0] not in spellings:
+        if word.startswith("-") and word != "-" and word.partition("=")[0] not in spellings:
             return f"{node.name!r} has no option {word}"
     return None
 

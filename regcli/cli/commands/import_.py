@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from regcli.cli.context import session_of
 from regcli.cli.output import human_count, human_size
 from regcli.cli.progress import progress, steps
+from regcli.cli.settings import is_terminal
 from regcli.errors import UsageError
 from regcli.model import RegistryName, TypeName, quote
 
@@ -21,7 +23,10 @@ app = typer.Typer()
 @app.command()
 def import_(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="FILE", help="A bundle; or mlflow, dvc, wandb or pins, followed by DIR")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="A bundle, - for standard input; or mlflow, dvc, wandb or pins, followed by DIR"),
+    ],
     directory: Annotated[str | None, typer.Argument(metavar="DIR", help="The other tool's directory or SQLite file")] = None,
     registry: Annotated[
         str | None, typer.Option("--registry", metavar="REGISTRY", help="Publish there (model for mlflow, dataset for pins)")
@@ -39,6 +44,7 @@ def import_(
 
     Examples:
         regcli import zoo.tar
+        ssh host regcli export model/zoo -o - | regcli import -
         regcli import mlflow mlruns/ --registry model
         regcli import mlflow mlflow.db
         regcli import dvc ../repository --project team/data
@@ -61,8 +67,13 @@ def import_(
 def _take_bundle(session: Session, path: str) -> None:
     from regcli.domain.importing import import_bundle
 
+    stream = None
+    if path == "-":
+        if is_terminal(sys.stdin):
+            raise UsageError("a bundle cannot be typed", hint="pipe it in, as in `regcli export REF -o - | regcli import -`")
+        path, stream = "standard input", 0
     with progress(session, "importing") as update:
-        done = import_bundle(session.context, path, progress=steps(update))
+        done = import_bundle(session.context, path, stream=stream, progress=steps(update))
     for remark in dict.fromkeys(done.remarks):
         session.note(remark)
     blobs = f"{human_count(done.blobs, 'new blob')}, {human_size(done.bytes)}"
