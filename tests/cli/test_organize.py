@@ -93,6 +93,14 @@ def test_edit_changes_the_version_behind_all_its_names(two: Invoke) -> None:
     assert two("edit", "a:v1", "--ttl", "1d").code == 5
 
 
+def test_metrics_stay_as_logged_and_numbers_that_come_later_are_metadata(two: Invoke) -> None:
+    refused = two("edit", "a:v1", "--metric", "accuracy=0.93")
+    assert (refused.code, "--meta acc=0.93" in refused.stderr) == (2, True)
+    two("edit", "a:v1", "--meta", "acc=0.93").ok()
+    rows = two("compare", "a", "-m", "acc", "--json").ok().json["versions"]
+    assert [row["metrics"].get("acc") for row in rows if row["version"] == "v1"] == [0.93]
+
+
 def test_a_link_switches_the_lifetime_off_for_good(invoke: Invoke, work: Path) -> None:
     (work / "f.txt").write_text("x")
     invoke("log", "f.txt", "-n", "a", "-t", "model", "--ttl", "1h").ok()

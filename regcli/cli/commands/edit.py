@@ -33,7 +33,8 @@ def edit(
 ) -> None:
     """Change a version's description, metadata or lifetime
 
-    These belong to the version and are shared by all its links. Its files never change.
+    These belong to the version and are shared by all its links. Its files and metrics never change; a number that was
+    measured later is metadata, which `compare` shows too.
 
     Examples:
         regcli edit zoo:v2 --description "With the labels corrected"
