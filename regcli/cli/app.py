@@ -143,10 +143,7 @@ def _text(name: Any) -> str:
 
 # What is looked for where it cannot be, and what serves instead.
 _NO_OPTION = {
-    (
-        "regcli edit",
-        "--metric",
-    ): "metrics stay as they were logged; `compare` shows numbers of --meta too, as in --meta acc=0.93",
+    "regcli edit --metric": "metrics stay as they were logged; `compare` shows numbers of --meta too, as in --meta acc=0.93",
 }
 
 
@@ -156,7 +153,7 @@ def _explain_usage(error: ClickException) -> tuple[str, str | None]:
     if isinstance(error, ParserError) and error.ctx is not None:
         hint = f"see `{error.ctx.command_path} --help`"
     if isinstance(error, NoSuchOption):
-        if error.ctx is not None and (told := _NO_OPTION.get((error.ctx.command_path, error.option_name))):
+        if error.ctx is not None and (told := _NO_OPTION.get(f"{error.ctx.command_path} {error.option_name}")):
             return f"there is no option {error.option_name}", told
         if error.possibilities:
             hint = f"did you mean {' or '.join(error.possibilities)}? {hint or ''}".strip()
