@@ -133,6 +133,11 @@ def _notes(outcome: Logged, *, dry_run: bool) -> list[str]:
         notes.append(f"ignored, since the version exists: {', '.join(outcome.ignored)}{help_}")
     notes.extend(f"moved {alias} here from {place}" for alias, place in outcome.moved)
     notes.extend(f"linked as {ref}" for ref in outcome.linked)
+    if outcome.git:
+        notes.append(
+            f"{outcome.git[0].removesuffix('/')}/.git is in the version; leave it out with --exclude .git, or with .git in"
+            " a .regcliignore file"
+        )
     if outcome.skipped_links:
         count = len(outcome.skipped_links)
         notes.append(

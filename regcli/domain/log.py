@@ -156,6 +156,7 @@ def _describe(ref: CollectionRef, entries: Sequence[Entry], taken: Ingested, alg
         digest = taken.digest or manifest_digest(entries, algorithm)
         logged = Logged(str(ref), digest, sum([entry[2] for entry in entries]), len(entries))
     logged.skipped_links = taken.skipped_links
+    logged.git = taken.git
     return logged
 
 

@@ -99,11 +99,12 @@ class Logged:
         digest, size, file_count: of the content.
         ignored: what the call gave that a version already there does not take (`metadata`, `description`, …).
         moved: aliases that came from other versions. linked: references made by `links`.
-        skipped_links: links to directories, which were not followed.
+        skipped_links: links to directories, which were not followed. git: directories whose `.git` was taken along.
     """
 
     __slots__ = (
-        "created", "digest", "file_count", "ignored", "linked", "moved", "ref", "seq", "size", "skipped_links", "version",
+        "created", "digest", "file_count", "git", "ignored", "linked", "moved", "ref", "seq", "size", "skipped_links",
+        "version",
     )  # fmt: skip
 
     def __init__(self, ref: str, digest: str, size: int, file_count: int) -> None:
@@ -119,6 +120,7 @@ class Logged:
         self.moved: list[tuple[str, str]] = []
         self.linked: list[str] = []
         self.skipped_links: list[str] = []
+        self.git: list[str] = []
 
 
 def is_plain(request: LogRequest) -> bool:

@@ -68,12 +68,13 @@ class Ingested:
         files, bytes: how many, and their sizes together.
         bytes_read: bytes that were read, because the stat cache did not know them.
         skipped_links: links to directories that were not followed.
+        git: directories among the sources whose `.git` was taken along.
         moved: sources to be removed by `remove_sources` (only with link mode `move`).
         digest: of the entries' manifest, where it had to be computed, else "".
         is_as_before: the digest is the one that was asked for with `unless`; then there are no entries.
     """
 
-    __slots__ = ("bytes", "bytes_read", "digest", "entries", "files", "is_as_before", "moved", "skipped_links")
+    __slots__ = ("bytes", "bytes_read", "digest", "entries", "files", "git", "is_as_before", "moved", "skipped_links")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -83,6 +84,7 @@ class Ingested:
         self.bytes = 0
         self.bytes_read = 0
         self.skipped_links: list[str] = []
+        self.git: list[str] = []
         self.moved: list[tuple[str, bytes]] = []
 
     def remove_sources(self) -> list[str]:
@@ -303,11 +305,14 @@ class _Run:
             summary = None
         waiting: list[Part] = []
         self._listing = xxhash.xxh3_128(prefix.encode()) if self._algorithm else None
+        has_git = False
         for place, descriptor, found in walk.directories():
             if not found:
                 continue
             # Names have no "/": one text takes a fifth of the memory of many.
             part = place, "/".join([name for name, _ in found]), pack_rows([status for _, status in found])
+            # The one of a submodule or a further work tree is a file.
+            has_git = has_git or place.startswith(".git/") or (not place and "/.git/" in f"/{part[1]}/")
             if self._listing is not None:
                 names = os.fsencode(part[1])
                 self._listing.update(b"%d %d %s/%s" % (len(found), len(names), os.fsencode(place), names))
@@ -317,6 +322,8 @@ class _Run:
             else:
                 self._take_part(part, walk, prefix, descriptor)
         self.result.skipped_links += walk.skipped_links
+        if has_git:
+            self.result.git.append(walk.top)
         if summary is not None and self._listing.digest() == summary.listing:
             self._answer(summary)
             return

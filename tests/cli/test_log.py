@@ -135,6 +135,31 @@ def test_ignore_files_and_exclude(invoke: Invoke, data: Path) -> None:
     assert "sub/b.txt" not in _paths(invoke, "a")
 
 
+def test_a_repository_that_is_taken_along_is_said_once(invoke: Invoke, data: Path) -> None:
+    (data / ".git" / "objects").mkdir(parents=True)
+    for name in ("HEAD", "objects/x"):
+        (data / ".git" / name).write_text("x")
+    said = "/.git is in the version; leave it out with --exclude .git, or with .git in a .regcliignore file"
+    logged = invoke("log", data, "-n", "a", "-t", "dataset").ok()
+    assert ".git/HEAD" in _paths(invoke, "a")
+    assert logged.stderr.count(f"{data}{said}") == 1
+    assert said in invoke("log", ".", "-n", "a", cwd=data).ok().stderr
+    assert said in invoke("log", data, "-n", "a", "--dry-run").ok().stderr
+    for silent in (("--exclude", ".git"), ("--exclude", ".git/*"), ("-q",), ("--json",)):
+        assert ".git" not in invoke("log", data, "-n", "a", *silent).ok().stderr, silent
+    (data / ".regcliignore").write_text(".git\n")
+    assert ".git" not in invoke("log", data, "-n", "a").ok().stderr
+    assert ".git/HEAD" not in _paths(invoke, "a")
+
+
+def test_the_file_that_stands_for_a_repository_is_said_too_and_one_below_is_not(invoke: Invoke, data: Path) -> None:
+    (data / "sub" / ".git").mkdir()
+    (data / "sub" / ".git" / "HEAD").write_text("x")
+    assert ".git" not in invoke("log", data, "-n", "a", "-t", "dataset").ok().stderr
+    (data / ".git").write_text("gitdir: ../../.git/modules/data")
+    assert "/.git is in the version" in invoke("log", data, "-n", "a").ok().stderr
+
+
 def test_links_are_followed_to_files_only_and_special_files_refused(invoke: Invoke, data: Path, work: Path) -> None:
     (work / "outside.txt").write_text("outside")
     (data / "link.txt").symlink_to(work / "outside.txt")

@@ -73,6 +73,9 @@ def log(
     A directory's content goes to the artifact's root, a file keeps its name. Content that equals the latest version makes
     no new version. Prints the version's reference.
 
+    What --exclude or a `.regcliignore` file names, in gitignore syntax, is left out; the file itself is logged, as git keeps
+    a `.gitignore`. Without either, a `.git` is logged too, and said.
+
     Examples:
         regcli log data/ --name zoo --type dataset
         regcli log model.pt --name classifier --type model --alias best --metric accuracy=0.93
