@@ -332,5 +332,4 @@ def prune(context: Context) -> None:
                 aged.append((os.lstat(f"{directory}/done/{name}").st_mtime, name))
             except OSError:
                 continue
-        for _, name in sorted(aged)[:-KEPT]:
-            files.unlink_quietly(f"{directory}/done/{name}")
+        files.remove_names(f"{directory}/done", [name for _, name in sorted(aged)[:-KEPT]])

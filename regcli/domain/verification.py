@@ -332,7 +332,8 @@ def _check_signatures(context: Context, report: Report) -> None:
 
 
 def _check_foreign(context: Context, report: Report) -> None:
-    for name in sorted(files.scan_names(context.root.path)):
+    # With the dot, since the root itself may be reached by a link.
+    for name in sorted(files.scan_names(f"{context.root.path}/.")):
         if not is_part_of_root(name) and not name.startswith("."):
             report.problems.append(
                 Problem("extra", f"{context.root.path}/{name}", f"{name} in the root was not written by regcli")

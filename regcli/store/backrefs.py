@@ -7,8 +7,6 @@ at least the pointers to it. One whose commit never came is harmless, since whoe
 
 from __future__ import annotations
 
-import os
-
 from regcli.errors import IntegrityError, RegcliError
 from regcli.store import files, jsontext
 
@@ -113,8 +111,8 @@ def remove_damaged(root: str) -> list[str]:
                 if not name.startswith(".") and _parse(path) is None:
                     try:
                         files.remove_obstacle(path)
-                        os.unlink(path)
                     except OSError:
                         pass
+                    files.remove_names(f"{top}/{prefix}/{artifact_id}", [name])
                     removed.append(path)
     return removed

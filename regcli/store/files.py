@@ -379,11 +379,58 @@ class Lock:
             self._descriptor = -1
 
 
-def scan_names(path: str) -> Iterator[str]:
-    """Yield the names in a directory; none where it does not exist."""
+def open_directory(path: str) -> int:
+    """Return a descriptor of a directory of the store, which is never a link: whoever made it one means to lead elsewhere.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such directory.
+        IntegrityError: it is a link.
+    """
     try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                yield entry.name
+        return os.open(path, os.O_RDONLY | CLOEXEC | NOFOLLOW | getattr(os, "O_DIRECTORY", 0))
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(path):
+            raise IntegrityError(
+                f"{path} is a symbolic link, which is not followed in a root", hint="put what it leads to in its place"
+            ) from error
+        raise
+
+
+def scan_names(path: str) -> Iterator[str]:
+    """Yield the names in a directory of the store; none where it does not exist.
+
+    Raises:
+        IntegrityError: it is a link.
+    """
+    try:
+        descriptor = open_directory(path)
     except (FileNotFoundError, NotADirectoryError):
         return
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                yield entry.name
+    finally:
+        os.close(descriptor)
+
+
+def remove_names(directory: str, names: Iterable[str]) -> list[str]:
+    """Remove files of a directory of the store, as far as that can be; returns the names that are gone.
+
+    A link in the directory's place is not followed, nor one that is put there meanwhile.
+    """
+    removed: list[str] = []
+    try:
+        descriptor = open_directory(directory)
+    except (OSError, IntegrityError):
+        return removed
+    try:
+        for name in names:
+            try:
+                os.unlink(name, dir_fd=descriptor)
+            except OSError:
+                continue
+            removed.append(name)
+    finally:
+        os.close(descriptor)
+    return removed

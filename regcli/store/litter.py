@@ -19,7 +19,8 @@ def remove_log_litter(root: str, *, now: float) -> int:
     """
     removed = 0
     for top in ("registries", "projects", "settings", "backrefs", "locks", "cache", "outbox"):
-        for directory, _, names in os.walk(f"{root}/{top}"):
+        # What lies below is walked without following links; a link in the place of the top would be.
+        for directory, _, names in os.walk(f"{root}/{top}") if not os.path.islink(f"{root}/{top}") else ():
             if directory.endswith("/pages"):
                 removed += _remove_unlisted(directory, names, now)
             for name in names:

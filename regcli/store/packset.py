@@ -365,8 +365,7 @@ class PackSet:
             self._parts = [part for part in self._parts if part not in taken]
             self._parts.append(_Part(name, Index(data), list(numbers)))
         # Only now: until the new one is there, the old ones are what makes reading cheap.
-        for old in [part.name for part in taken if part.name] + self._stale:
-            files.unlink_quietly(f"{directory}/{old}")
+        files.remove_names(directory, [part.name for part in taken if part.name] + self._stale)
         for part in taken:
             part.index.close()
         self._stale = []

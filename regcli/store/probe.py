@@ -70,7 +70,7 @@ def _try_out(first: str, second: str, third: str) -> dict[str, bool]:
 def count_litter(root: str) -> int:
     """Count temporary files of writers that died, near the top of the root and beside content (at most 1000)."""
     count = 0
-    for directory in (root, f"{root}/packs", f"{root}/blobs", f"{root}/locks"):
+    for directory in (f"{root}/.", f"{root}/packs", f"{root}/blobs", f"{root}/locks"):
         for name in files.scan_names(directory):
             if name.startswith(".tmp-"):
                 count += 1

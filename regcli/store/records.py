@@ -6,8 +6,6 @@ page was written, and the list of pages. Pages of `SMALL` records are merged int
 
 from __future__ import annotations
 
-import os
-
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
 
@@ -211,11 +209,7 @@ class Records:
 
     def remove_pages(self, names: list[str]) -> None:
         """Delete page files that no head lists any more; a reader with an older head replays the log instead."""
-        for name in names:
-            try:
-                os.unlink(f"{self._directory}/{name}")
-            except OSError:
-                continue
+        files.remove_names(self._directory, names)
 
 
 def _check_document(records: Records, check: Callable[[Any], None]) -> None:

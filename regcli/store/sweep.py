@@ -5,7 +5,9 @@ The caller knows what is live and holds the exclusive lock; nothing here decides
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 
 from regcli.errors import IntegrityError
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 MIN_GRACE = 3600.0
 _LITTER = ".tmp-"
+_TRASH_NAME = frozenset("0123456789TZ-abcdef")
+# Of what regcli puts there nothing lies deeper than in `blobs/aa`.
+_DEEPEST = 8
+_DIRECTORY = os.O_RDONLY | files.CLOEXEC | files.NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
 
 
 class Swept:
@@ -66,7 +72,11 @@ class _Trash:
         directory = os.path.dirname(target)
         if directory not in self._touched:
             files.make_directories(directory)
-        os.rename(path, target)
+        source = files.open_directory(os.path.dirname(path))
+        try:
+            os.rename(os.path.basename(path), target, src_dir_fd=source)
+        finally:
+            os.close(source)
         self._touched.add(directory)
         self._touched.add(os.path.dirname(path))
 
@@ -219,16 +229,14 @@ def remove_litter(content: Content, *, now: float) -> int:
     directories = [content.index.directory, f"{content.index.directory}/index", f"{content.root}/blobs"]
     directories += [f"{content.root}/blobs/{name}" for name in files.scan_names(f"{content.root}/blobs") if len(name) == 2]
     for directory in directories:
-        for name in list(files.scan_names(directory)):
-            if not name.startswith(_LITTER):
-                continue
-            path = f"{directory}/{name}"
+        old = []
+        for name in files.scan_names(directory):
             try:
-                if os.lstat(path).st_ctime < now - MIN_GRACE:
-                    os.unlink(path)
-                    removed += 1
+                if name.startswith(_LITTER) and os.lstat(f"{directory}/{name}").st_ctime < now - MIN_GRACE:
+                    old.append(name)
             except OSError:
                 continue
+        removed += len(files.remove_names(directory, old))
     return removed
 
 
@@ -306,28 +314,39 @@ def purge(content: Content, *, now: float, older_than: float, dry_run: bool = Fa
     """Delete trash directories older than so many seconds for good; return the bytes that the disk gets (would get) back."""
     limit = _stamp(now - older_than)
     # Names begin with their time in UTC, which sorts as text.
-    due = [name for name in trash_names(content.root) if name[:16] < limit]
-    return sum(_delete_tree(f"{content.root}/trash/{name}", dry_run=dry_run) for name in due)
-
-
-def _delete_tree(path: str, *, dry_run: bool) -> int:
+    due = [name for name in trash_names(content.root) if _TRASH_NAME.issuperset(name) and name[:16] < limit]
     freed = 0
     try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    freed += _delete_tree(entry.path, dry_run=dry_run)
-                else:
-                    freed += entry.stat(follow_symlinks=False).st_size
-                    if not dry_run:
-                        os.unlink(entry.path)
+        if due:
+            top = files.open_directory(f"{content.root}/trash")
+            try:
+                freed = sum(_delete_tree(top, name, dry_run=dry_run) for name in due)
+            finally:
+                os.close(top)
+    except OSError as error:
+        raise files.explain(error, f"cannot delete what is in {content.root}/trash") from error
+    return freed
+
+
+def _delete_tree(parent: int, name: str, *, dry_run: bool, depth: int = 0) -> int:
+    """Delete what has a name in an open directory; links are deleted, never followed."""
+    if depth > _DEEPEST:
+        raise OSError(errno.ENOTEMPTY, "it is nested too deeply")
+    freed = 0
+    try:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            if not dry_run:
+                os.unlink(name, dir_fd=parent)
+            return status.st_size
+        directory = os.open(name, _DIRECTORY, dir_fd=parent)
+        try:
+            for below in os.listdir(directory):
+                freed += _delete_tree(directory, below, dry_run=dry_run, depth=depth + 1)
+        finally:
+            os.close(directory)
         if not dry_run:
-            os.rmdir(path)
+            os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
         pass
-    except NotADirectoryError:
-        if not dry_run:
-            os.unlink(path)
-    except OSError as error:
-        raise files.explain(error, f"cannot delete {path}") from error
     return freed

@@ -15,10 +15,15 @@ import pytest
 
 from regcli.store.root import seal_marker
 from tests.conftest import clean_environment
-from tests.security.forgery import append, rewrite
+from tests.security.forgery import append, rewrite, seal_head
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Result
     from tests.security.conftest import Place
+
+    Run = Callable[..., Result]
 
 BY_LIBRARY = """
 import json, sys, regcli
@@ -124,6 +129,66 @@ def test_the_id_of_a_root_is_no_path(place: Place) -> None:
     before = outside(place)
     for command in (("resolve", "zoo:v0"), ("download", "zoo:v0"), ("automation", "deliver"), ("verify",)):
         assert place.run(*command).code == 6, command
+    assert outside(place) == before
+
+
+DIRECTORIES = (
+    "trash", "trash/20200101T000000Z-aaaaaaaa", "packs", "packs/index", "blobs", "blobs/cc", "backrefs", "backrefs/cc",
+    "outbox", "outbox/done", "locks", "cache", "cache/catalog", "settings", "registries/model/settings",
+    "registries/model/collections/zoo/log", "registries/model/collections/zoo/pages",
+)  # fmt: skip
+PRECIOUS = (
+    "a.txt", "2019-holiday/photo.jpg", ".ssh/id", "a/b/c", "a/b/c.json", ".tmp-1-aa", "pack-1.idx", "c" * 32,
+    "0000000001.json", "done/a.json", "cc/" + "c" * 32, "20200101T000000Z-aaaaaaaa/b", "index/e.idx", "page.json",
+)  # fmt: skip
+TIDYING = (
+    ("gc",), ("gc", "--grace", "0s"), ("verify",), ("verify", "--repair"), ("automation", "deliver"), ("doctor",),
+    ("alias", "add", "model/zoo:v1", "best"), ("log", ".", "-n", "more"), ("search", "zoo"), ("du",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_nothing_is_deleted_behind_a_link(place: Place, regcli: Run, directory: str) -> None:
+    """A member of a shared root needs no more than to put a link into the trash for the admin's `gc`."""
+    victim = place.path / "victim"
+    for name in PRECIOUS:
+        (victim / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (victim / name).is_dir():
+            (victim / name).write_text("content that is stored nowhere")
+    # More than are kept of notices, and more packs than are left without an index file.
+    for number in range(1200 if directory.startswith("outbox") else 0):
+        (victim / f"{number}.json").write_bytes(b"")
+        (victim / f"done/{number}.json").write_bytes(b"")
+    for number in range(10 if directory.startswith("packs") else 1):
+        (place.path / "more").write_text(f"more {number}")
+        regcli("log", str(place.path / "more"), "-n", "more", "-t", "model").ok()
+    link = place.root / directory
+    shutil.rmtree(link, ignore_errors=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(victim)
+    for path in (victim, place.root):
+        for folder, _, names in os.walk(path):
+            for name in names:
+                os.utime(f"{folder}/{name}", (1e9, 1e9), follow_symlinks=False)
+    head = place.log.parent / "head.json"
+    seal_head(head.parent, lambda document: document["records"].update(pages=[[0, 0, "page.json"]], recent={}))
+    before = {path for path, data in outside(place).items() if data is not None}
+    for command in TIDYING:
+        done = regcli(*command)
+        assert done.code in (0, 1, 3, 5, 6, 8), (command, done)
+    assert before - outside(place).keys() == set()
+
+
+def test_the_trash_is_emptied(place: Place) -> None:
+    """The control: links in it are deleted themselves, and so is all else that a sweep could have put there."""
+    trash = place.root / "trash/20200101T000000Z-aaaaaaaa"
+    (trash / "blobs/cc").mkdir(parents=True)
+    (trash / f"blobs/cc/{'c' * 32}").write_bytes(b"x")
+    (trash / "blobs/link").symlink_to(place.path)
+    (place.root / "trash/mine").mkdir()
+    before = outside(place)
+    place.run("gc").ok()
+    assert [path.name for path in (place.root / "trash").iterdir()] == ["mine"]
     assert outside(place) == before
 
 
