@@ -20,25 +20,32 @@ def _seconds(text: str) -> float | None:
     return None if math.isnan(seconds) else seconds
 
 
+def _require_unit(text: str, what: str) -> None:
+    """Refuse a bare number: who writes 30 mostly means days, and would lose in half a minute what was to stay a month."""
+    if text[-1] not in UNITS:
+        raise UsageError(f"{what} has no unit", hint=f"write {text}d for days or {text}s for seconds")
+
+
 def parse_duration(text: str, what: str) -> float:
-    """Return the seconds that `24h`, `30d`, `90m`, `45s`, `2w` or plain seconds mean; 0 is allowed.
+    """Return the seconds that `24h`, `30d`, `90m`, `45s` or `2w` mean; 0 is the only one that needs no unit.
 
     Raises:
-        UsageError: it is no duration.
+        UsageError: it is no duration, or it has no unit.
     """
-    seconds = _seconds(text.strip().lower())
+    lowered = text.strip().lower()
+    seconds = _seconds(lowered)
     if seconds is None or not 0 <= seconds < 10**11:
         raise UsageError(f"{what} {quote(text)} is not a duration", hint="write 24h, 30d, 90m or 0")
+    if seconds:
+        _require_unit(lowered, f"{what} {quote(text)}")
     return seconds
 
 
 def parse_ttl(text: str) -> int | str | None:
     """Return the TTL that `30d`, `12h`, `90m`, `45s`, `2w`, `none` or `inherit` means.
 
-    A bare number is refused: who writes 30 mostly means days, and would lose the version after half a minute.
-
     Raises:
-        UsageError: it is none of these, or under one second.
+        UsageError: it is none of these, has no unit, or is under one second.
     """
     lowered = text.strip().lower()
     if lowered == "none":
@@ -52,8 +59,7 @@ def parse_ttl(text: str) -> int | str | None:
         raise UsageError(f"TTL {quote(text)} is under one second", hint="use `none` for a version that never expires")
     if seconds > 10**11:
         raise UsageError(f"TTL {quote(text)} is too long", hint="use `none` for a version that never expires")
-    if lowered[-1] not in UNITS:
-        raise UsageError(f"TTL {quote(text)} has no unit", hint=f"write {lowered}d for days or {lowered}s for seconds")
+    _require_unit(lowered, f"TTL {quote(text)}")
     return int(seconds)
 
 

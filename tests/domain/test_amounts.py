@@ -9,7 +9,7 @@ from regcli.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("24h", 86400), (" 30D ", 2592000), ("1.5m", 90), ("45s", 45), ("2w", 1209600), ("7", 7), ("0", 0)]
+    ("text", "seconds"), [("24h", 86400), (" 30D ", 2592000), ("1.5m", 90), ("45s", 45), ("2w", 1209600), ("0", 0), ("0.0", 0)]
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text, "--grace") == seconds
@@ -19,6 +19,13 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_named(text: str) -> None:
     with pytest.raises(UsageError, match=r"--grace .* is not a duration"):
         parse_duration(text, "--grace")
+
+
+def test_a_duration_needs_its_unit() -> None:
+    """`gc --keep-within 30` kept half a minute."""
+    with pytest.raises(UsageError, match="--keep-within '30' has no unit") as caught:
+        parse_duration("30", "--keep-within")
+    assert caught.value.hint == "write 30d for days or 30s for seconds"
 
 
 @pytest.mark.parametrize(("text", "ttl"), [("none", None), ("Inherit", "inherit"), ("30d", 2592000), ("1s", 1), ("1.9s", 1)])
