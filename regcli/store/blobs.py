@@ -12,7 +12,7 @@ from regcli.store import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sized
 
 # 256 KiB stays in the second-level cache between read, hash and write.
 BUFFER = 256 << 10
@@ -28,6 +28,10 @@ _HEX = frozenset("0123456789abcdef")
 _NO_CLONE = frozenset(
     (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ETXTBSY, errno.ENOTSOCK)
 )
+
+
+class StoppedError(Exception):
+    """What a thread is at is not wanted any more."""
 
 
 def blob_path(root: str, digest: str) -> str:
@@ -90,8 +94,12 @@ def clone(source: int, target: int) -> bool:
     return True
 
 
-def hash_file(descriptor: int, update: Callable[[memoryview], object] | None = None) -> tuple[bytes, int]:
-    """Return digest and size of a file's bytes from its start; `update` sees them too."""
+def hash_file(descriptor: int, update: Callable[[memoryview], object] | None = None, *, stop: Sized = ()) -> tuple[bytes, int]:
+    """Return digest and size of a file's bytes from its start; `update` sees them too.
+
+    Raises:
+        StoppedError: there is something in `stop`.
+    """
     hasher = xxhash.xxh3_128()
     view = memoryview(bytearray(_HASHED))
     offset = 0
@@ -99,11 +107,17 @@ def hash_file(descriptor: int, update: Callable[[memoryview], object] | None = N
         count = os.preadv(descriptor, [view], offset)
         if not count:
             return hasher.digest(), offset
+        _look(stop)
         part = view[:count]
         hasher.update(part)
         if update is not None:
             update(part)
         offset += count
+
+
+def _look(stop: Sized) -> None:
+    if stop:
+        raise StoppedError
 
 
 def md5_of(data: bytes) -> bytes:
@@ -151,16 +165,20 @@ def copy_hashing(
     threads: int = 2,
     flush: Flush | None = None,
     share: bool = True,
+    stop: Sized = (),
 ) -> tuple[bytes, int]:
     """Copy all bytes to the (empty, readable) file `target`; return the digest of exactly the bytes written, and their number.
 
     `size` is what is expected and only decides how: the kernel copies a large file while a second thread reads back and
     hashes what was written, which takes half the time of copying through this process. `flush` is for what will be synced.
     Without `share` the bytes are copied even where the file system would rather share them.
+
+    Raises:
+        StoppedError: there is something in `stop`.
     """
     if size >= _IN_KERNEL and update is None:
         copy = _copy_file_range if share else _sendfile
-        if (done := _copy_in_kernel(copy, source, target, size, threads, flush)) is not None:
+        if (done := _copy_in_kernel(copy, source, target, size, threads, flush, stop)) is not None:
             return done
     hasher = xxhash.xxh3_128()
     view = memoryview(bytearray(max(1, min(BUFFER, size + 1))))
@@ -169,6 +187,7 @@ def copy_hashing(
         count = os.preadv(source, [view], offset)
         if not count:
             return hasher.digest(), offset
+        _look(stop)
         part = view[:count]
         hasher.update(part)
         if update is not None:
@@ -189,7 +208,13 @@ def _sendfile(source: int, target: int, offset: int) -> int:
 
 
 def _copy_in_kernel(
-    copy: Callable[[int, int, int], int], source: int, target: int, size: int, threads: int, flush: Flush | None
+    copy: Callable[[int, int, int], int],
+    source: int,
+    target: int,
+    size: int,
+    threads: int,
+    flush: Flush | None,
+    stop: Sized,
 ) -> tuple[bytes, int] | None:
     """Copy without leaving the kernel; None, with nothing written, where the file systems cannot."""
     try:
@@ -201,6 +226,7 @@ def _copy_in_kernel(
     hasher = _Hasher(target)
     if size < _THREADED or threads < 2:
         while count := copy(source, target, copied):
+            _look(stop)
             hasher.follow(copied)
             if flush is not None:
                 flush.follow(copied)
@@ -217,7 +243,8 @@ def _copy_in_kernel(
         try:
             while not ended:
                 ready.acquire()
-                hasher.follow(written[0])
+                # The rest is for the thread that waits for this one, which Ctrl-C reaches.
+                hasher.follow(written[0], ended)
         except OSError as error:
             ended.append(error)
 
@@ -225,6 +252,7 @@ def _copy_in_kernel(
     thread.start()
     try:
         while not ended and (count := copy(source, target, copied)):
+            _look(stop)
             copied += count
             written[0] = copied
             ready.release()
@@ -237,7 +265,9 @@ def _copy_in_kernel(
         thread.join()
     if ended[0] is not None:
         raise ended[0]
-    hasher.follow(copied)
+    while hasher.offset < copied:
+        _look(stop)
+        hasher.follow(min(copied, hasher.offset + _TURN))
     return hasher.digest(), copied
 
 
@@ -252,9 +282,9 @@ class _Hasher:
         self.offset = 0
         self._view = memoryview(bytearray(BUFFER))
 
-    def follow(self, end: int) -> None:
-        """Hash up to an offset that was written."""
-        while self.offset < end:
+    def follow(self, end: int, stop: Sized = ()) -> None:
+        """Hash up to an offset that was written, or as far as it came when there is something in `stop`."""
+        while self.offset < end and not stop:
             count = os.preadv(self._descriptor, [self._view[: end - self.offset]], self.offset)
             if not count:
                 raise OSError(errno.EIO, "what was written cannot be read back")

@@ -150,7 +150,7 @@ def group_by_directory(entries: Sequence[Entry]) -> dict[str, list[Wanted]]:
 class _Run:
     """The state of one `materialize`."""
 
-    __slots__ = ("_beneath", "_progress", "_setup", "_tasks", "_writers", "failures", "result", "section")
+    __slots__ = ("_beneath", "_progress", "_setup", "_tasks", "_writers", "result", "section")
 
     def __init__(
         self,
@@ -168,7 +168,6 @@ class _Run:
         self.section: Section = no_section() if cache is None else cache.section(beneath.path)
         self._tasks: list[Task] = []
         self._writers: list[Writer] = []
-        self.failures: list[BaseException] = []
         self.result = Materialized()
 
     # Looking at what is there
@@ -283,16 +282,16 @@ class _Run:
             self._work_together(writers, tasks)
         else:
             self._work(writers[0], tasks)
-        if not self.failures:
+        if not self._setup.failures:
             # What was not where the index said is looked up anew, by one thread.
             leftovers = [leftover for writer in writers for leftover in writer.leftovers]
             self._try(lambda: writers[0].write_again(leftovers))
         self._writers = []
         for writer in writers:
             self._count(writer)
-        if self.failures:
+        if self._setup.failures:
             self.section.save(self.result.files)
-            raise self.failures[0]
+            raise self._setup.failures[0]
 
     def _work_together(self, writers: list[Writer], tasks: list[Task]) -> None:
         import threading
@@ -315,12 +314,12 @@ class _Run:
         self._work(writers[0], tasks)
         # Not `join`: in Python 3.11 a thread counts as ended once Ctrl-C has interrupted that.
         self._try(wait)
-        # After Ctrl-C the others end with the file they are at, and leave nothing half done; a second one is obeyed at once.
+        # After Ctrl-C the others stop in the file they are at, and leave nothing half done; a second one is obeyed at once.
         wait()
 
     def _work(self, writer: Writer, tasks: list[Task]) -> None:
         def work() -> None:
-            while tasks and not self.failures:
+            while tasks and not self._setup.failures:
                 try:
                     task = tasks.pop()
                 except IndexError:
@@ -334,7 +333,7 @@ class _Run:
             work()
         except BaseException as error:  # noqa: BLE001
             # Raised again by `write`, when the other threads have stopped.
-            self.failures.append(error)
+            self._setup.failures.append(error)
 
     def _extract(self, tasks: list[Task]) -> None:
         """Give blobs in packs files of their own, which can be linked to; where that fails, copies are made."""

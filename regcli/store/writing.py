@@ -103,10 +103,14 @@ class Setup:
         wants_status: a `stat` of each file is wanted, for the cache.
         blobs_section: what the cache knows of large blobs.
         report: called now and then.
+        failures: what went wrong, in whatever thread; then nobody goes on, however large the file that he is at.
         proofs: what a signature says the files must be, or None.
     """
 
-    __slots__ = ("_number", "_tag", "blobs_section", "content", "link_mode", "proofs", "report", "shares_files", "wants_status")
+    __slots__ = (
+        "_number", "_tag", "blobs_section", "content", "failures", "link_mode", "proofs", "report", "shares_files",
+        "wants_status",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -125,6 +129,7 @@ class Setup:
         shares = cache is not None and link_mode != "copy"
         self.blobs_section = blobs_section(cache, content.root) if shares and cache is not None else no_section()
         self.report = report
+        self.failures: list[BaseException] = []
         self._tag = f".tmp-{os.getpid()}-{files.random_hex(8)}"
         # Drawing the next number is one step, so threads never share a temporary name.
         self._number = count(1).__next__
@@ -136,9 +141,9 @@ class Setup:
     def has_content(self, descriptor: int, digest: str) -> bool:
         """Tell whether a file, read from its start, has a digest, and is what was signed."""
         if self.proofs is None:
-            return blobs.hash_file(descriptor)[0].hex() == digest
+            return blobs.hash_file(descriptor, stop=self.failures)[0].hex() == digest
         hasher = new_hasher()
-        found, _ = blobs.hash_file(descriptor, hasher.update)
+        found, _ = blobs.hash_file(descriptor, hasher.update, stop=self.failures)
         return found.hex() == digest and self.proofs.is_right(digest, hasher.digest())
 
     def prove(self, descriptor: int, digest: str) -> bytes | None:
@@ -150,7 +155,7 @@ class Setup:
         binary = bytes.fromhex(digest)
         if self.blobs_section.known.get(key) == binary:
             return key
-        if blobs.hash_file(descriptor)[0] != binary:
+        if blobs.hash_file(descriptor, stop=self.failures)[0] != binary:
             return None
         self.linked(descriptor, digest, key)
         return key
@@ -304,6 +309,8 @@ class Writer:
         proofs = self._setup.proofs
         digest_of = xxhash.xxh3_128_hexdigest
         while start < len(rows):
+            if self._setup.failures:
+                raise blobs.StoppedError
             identity, first, length, _ = rows[start]
             end = start + 1
             limit = first + length
@@ -481,8 +488,9 @@ class Writer:
                     self._prove(source, row)
                 else:
                     found, copied = blobs.copy_hashing(
-                        source, descriptor, size, threads=self._threads, share=setup.link_mode != "copy"
-                    )
+                        source, descriptor, size,
+                        threads=self._threads, share=setup.link_mode != "copy", stop=setup.failures,
+                    )  # fmt: skip
                     if found.hex() != digest:
                         raise _corrupt(setup.content, digest)
                     _require_size(row, copied)
@@ -501,10 +509,11 @@ class Writer:
         """Copy or clone a blob; what is proven is what the target has, since the source may be written to meanwhile."""
         name, digest, size, _ = row
         hasher = new_hasher()
+        stop = self._setup.failures
         if self._setup.link_mode in ("auto", "reflink") and blobs.clone(source, target):
-            found, copied = blobs.hash_file(target, hasher.update)
+            found, copied = blobs.hash_file(target, hasher.update, stop=stop)
         else:
-            found, copied = blobs.copy_hashing(source, target, size, update=hasher.update)
+            found, copied = blobs.copy_hashing(source, target, size, update=hasher.update, stop=stop)
         if found.hex() != digest:
             raise _corrupt(self._setup.content, digest)
         _require_size(row, copied)

@@ -270,28 +270,35 @@ def test_what_was_hashed_while_it_was_logged_is_not_hashed_for_the_first_link(
         materialize(content, entries, f"{target}-other", link_mode="hardlink", cache=cache)
 
 
-def test_what_is_interrupted_leaves_nothing_half_done(content: Content, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = one(content, "a", b"a" * LARGE) + one(content, "b", b"b" * LARGE)
-    real = blobs.copy_hashing
+@pytest.mark.parametrize("call", ["copy_file_range", "sendfile"])
+def test_what_is_interrupted_stops_in_the_midst_of_a_file_and_leaves_nothing_half_done(
+    content: Content, target: str, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    entries = one(content, "a", b"a" * (24 << 20)) + one(content, "b", b"b" * (24 << 20))
+    real = getattr(os, call)
 
-    def copy_hashing(*arguments: Any, **named: Any) -> tuple[bytes, int]:
-        if threading.current_thread() is not threading.main_thread():
-            time.sleep(0.5)
-        return real(*arguments, **named)
+    def slow(*arguments: int) -> int:
+        # The main thread soon waits for the other one, which would need five seconds.
+        time.sleep(0 if threading.current_thread() is threading.main_thread() else 0.2)
+        copied: int = real(*arguments)
+        return copied
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(blobs, "copy_hashing", copy_hashing)
+    monkeypatch.setattr(os, call, slow)
     before = signal.signal(signal.SIGALRM, interrupt)
-    # While the main thread waits for the other one.
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    began = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            materialize(content, entries, target, link_mode="copy", threads=2)
+            materialize(content, entries, target, link_mode="copy" if call == "sendfile" else "auto", threads=2)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert sorted(os.listdir(target)) == ["a", "b"]
+    assert time.monotonic() - began < 3
+    # The main thread's file was done.
+    assert len(os.listdir(target)) == 1
+    assert litter(target) == []
 
 
 def test_a_blob_that_is_a_users_file_too_is_not_remembered_as_it_was_logged(
@@ -324,8 +331,8 @@ def test_a_blob_that_is_written_to_while_it_is_hashed_is_not_remembered(
     path = blobs.blob_path(content.root, digest)
     real = blobs.hash_file
 
-    def hash_file(descriptor: int, *others: Any) -> tuple[bytes, int]:
-        found = real(descriptor, *others)
+    def hash_file(descriptor: int, *others: Any, **named: Any) -> tuple[bytes, int]:
+        found = real(descriptor, *others, **named)
         flip(path, 5)
         time.sleep(0.15)
         return found
