@@ -136,7 +136,8 @@ def ingest(
 
     Raises:
         MissingPathError: a source is not there.
-        UsageError: a source is neither file nor directory, or two sources give one path different content.
+        UsageError: a source is neither file nor directory, two sources give one path different content, or `move` would take
+            a `.git` along.
         SourceChangedError: a file kept changing.
         StorageError: reading or writing failed.
     """
@@ -323,6 +324,10 @@ class _Run:
                 self._take_part(part, walk, prefix, descriptor)
         self.result.skipped_links += walk.skipped_links
         if has_git:
+            if self._link_mode == "move":
+                raise UsageError(
+                    f"{quote(walk.top)} is a repository: its .git would be moved away", hint="leave it out with --exclude .git"
+                )
             self.result.git.append(walk.top)
         if summary is not None and self._listing.digest() == summary.listing:
             self._answer(summary)

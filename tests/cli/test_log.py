@@ -279,6 +279,19 @@ def test_inputs_and_runs_are_recorded(invoke: Invoke, data: Path) -> None:
     assert invoke("show", "raw", "--json").ok().json["used_by"] == ["local/default/prepare"]
 
 
+def test_move_does_not_take_a_repository_away(invoke: Invoke, data: Path) -> None:
+    (data / ".git").mkdir()
+    (data / ".git" / "HEAD").write_text("x")
+    refused = invoke("log", data, "-n", "a", "-t", "dataset", "--link-mode", "move")
+    assert refused.code == 2
+    assert "its .git would be moved away" in refused.stderr
+    assert (data / "a.txt").is_file()
+    assert invoke("ls", "a").code == 3
+    invoke("log", data, "-n", "a", "-t", "dataset", "--link-mode", "move", "--exclude", ".git").ok()
+    assert (data / ".git" / "HEAD").is_file()
+    assert not (data / "a.txt").exists()
+
+
 def test_move_takes_the_files_away_only_after_the_version_is_there(invoke: Invoke, data: Path) -> None:
     invoke("log", data, "-n", "a", "-t", "dataset", "--link-mode", "move").ok()
     assert not (data / "a.txt").exists()
