@@ -309,15 +309,16 @@ def _hold_to_signature(context: Context, version: Version, pin: Pin) -> None:
     Raises:
         SignatureRefusedError: nobody did, so that the lock or the root was made up.
     """
-    selector = parse_reference(pin.reference, context.project).selector
+    ref = parse_reference(pin.reference, context.project)
+    selector = ref.selector
     registry = version.collection.registry
     if registry is None or selector.kind != "alias" or selector.text == LATEST:
         return
-    if not roles.is_signed(registry.state, selector.text) and not context.trust.has_seen(context.root.id):
+    if not roles.is_signed(registry.state, selector.text) and not context.trust.has_seen(context.root):
         return
     from regcli.domain.sealing import hold_pin_to_signature, needs_check
 
-    if needs_check(context, version.collection, selector.text):
+    if needs_check(context, version.collection, selector.text, ref.collection.registry):
         hold_pin_to_signature(context, version, selector.text, selector.back)
 
 

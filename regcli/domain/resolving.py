@@ -188,18 +188,19 @@ def resolve_ref(context: Context, ref: VersionRef, whole: str, *, action: str = 
 
             recall_seal(context, version)
         return version
-    return _resolve_alias(context, collection, selector, whole, deleted=deleted)
+    return _resolve_alias(context, collection, ref, whole, deleted=deleted)
 
 
-def _resolve_alias(context: Context, collection: Collection, selector: Selector, whole: str, *, deleted: bool) -> Version:
+def _resolve_alias(context: Context, collection: Collection, ref: VersionRef, whole: str, *, deleted: bool) -> Version:
     """Follow an alias of a registry, which may have to be signed."""
+    selector = ref.selector
     registry = collection.registry
     entry = registry.state["protected"].get(fold(selector.text)) if registry is not None else None
-    if not (entry is not None and entry["signed"]) and not context.trust.has_seen(context.root.id):
+    if not (entry is not None and entry["signed"]) and not context.trust.has_seen(context.root):
         return Version(collection, *select(collection, selector, whole, deleted=deleted))
     from regcli.domain import sealing
 
-    if not sealing.needs_check(context, collection, selector.text):
+    if not sealing.needs_check(context, collection, selector.text, ref.collection.registry):
         return Version(collection, *select(collection, selector, whole, deleted=deleted))
     if fold(selector.text) not in collection.state["aliases"]:
         sealing.check_absence(context, collection, selector.text)

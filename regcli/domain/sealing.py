@@ -45,14 +45,17 @@ class Seal:
         self.statement = statement
 
 
-def needs_check(context: Context, collection: Collection, alias: str) -> bool:
-    """Tell whether an alias has to be signed: the settings say so, or this user has seen it signed before."""
+def needs_check(context: Context, collection: Collection, alias: str, asked: str | None = None) -> bool:
+    """Tell whether an alias has to be signed: the settings say so, or this user has seen it signed before.
+
+    `asked` is the name by which the registry was found, which need not be the one that it says it has.
+    """
     if collection.registry is None:
         return False
     if roles.is_signed(collection.registry.state, alias):
         return True
     try:
-        return context.trust.witness(context.root.id).requires(collection.registry.place, fold(alias))
+        return context.trust.witness(context.root).requires(collection.registry, fold(alias), asked)
     except SignatureRefusedError:
         if context.trust.allow_unsigned:
             return False
@@ -180,12 +183,12 @@ def check_alias(
             f"the settings of registry {quote(registry.name)} went back behind what {what} was signed under",
             hint="restore the root from a newer copy",
         )
-    witness = context.trust.witness(context.root.id)
+    witness = context.trust.witness(context.root)
     known = witness.mark(collection.place, fold(alias))
     _check_counter(signed, known, what)
     proof = _check_signer(context, signed, what, known)
     mark = {"counter": signed.counter, "sha256": signed.sha256, "action": signed.statement["action"], "proof": proof}
-    witness.remember(context, registry.place, collection.place, fold(alias), mark)
+    witness.remember(context, collection.place, collection.ref, fold(alias), mark)
     return signed
 
 
@@ -313,7 +316,7 @@ def check_absence(context: Context, collection: Collection, alias: str) -> None:
         return
     known = None
     try:
-        known = context.trust.witness(context.root.id).mark(collection.place, fold(alias))
+        known = context.trust.witness(context.root).mark(collection.place, fold(alias))
         if known is not None or fold(alias) in collection.state.get("signed", {}):
             check_alias(context, collection, alias, None, None)
     except SignatureRefusedError as error:

@@ -118,7 +118,7 @@ def _next(context: Context, collection: Collection, snapshot: Snapshot, alias: s
             pass
         else:
             counter, previous = last.counter, last.sha256
-    mark = context.trust.witness(context.root.id).mark(collection.place, fold(alias))
+    mark = context.trust.witness(context.root).mark(collection.place, fold(alias))
     if mark is not None and mark["counter"] > counter:
         counter, previous = mark["counter"], mark["sha256"]
     return counter + 1, previous
@@ -140,11 +140,10 @@ def _files(context: Context, record: dict[str, Any]) -> dict[str, str]:
 
 def remember(context: Context, ops: Sequence[Operation]) -> None:
     """After the commit: whoever signed has seen the statement, so that going back behind it is noticed at once."""
-    witness = context.trust.witness(context.root.id)
+    witness = context.trust.witness(context.root)
     for op in ops:
         if op["op"] == "alias" and "signature" in op:
             signed = parse_signed(op["signature"], f"alias {quote(op['alias'])}")
-            place: str = signed.statement["collection"]["place"]
+            named = signed.statement["collection"]
             mark = {"counter": signed.counter, "sha256": signed.sha256, "action": signed.statement["action"], "proof": None}
-            registry_place = "/".join(place.split("/")[:2])
-            witness.remember(context, registry_place, place, fold(op["alias"]), mark)
+            witness.remember(context, named["place"], named["name"], fold(op["alias"]), mark)

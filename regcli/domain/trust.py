@@ -12,11 +12,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from regcli.domain.sealing import Seal
     from regcli.domain.witness import Witness
+    from regcli.store.root import Root
 
 
-def seen_name(root_id: str) -> str:
-    """Return the name of the file about a root. Its id is whatever its files say: it becomes a name only as a hash."""
-    return f"{sha256_hex(root_id.encode('utf-8', 'replace'))[:32]}.json"
+def seen_name(subject: str) -> str:
+    """Return the name of the file about a root's id or a path; what others may have chosen becomes a name only as a hash."""
+    return f"{sha256_hex(subject.encode('utf-8', 'replace'))[:32]}.json"
+
+
+def path_subject(path: str) -> str:
+    """Return what a file about a place is about; no root has such an id."""
+    return f"path:{path}"
 
 
 class Trust:
@@ -61,19 +67,26 @@ class Trust:
         self.seals: dict[tuple[str, int], Seal] = {}
         self._witness: Witness | None = None
 
-    def has_seen(self, root_id: str) -> bool:
-        """Tell whether anything was ever seen signed in a root: one `stat`, for the many roots where nothing was."""
+    def has_seen(self, root: Root) -> bool:
+        """Tell whether anything was ever seen signed in a root or where it lies: no more, for the many where nothing was."""
         if self.seen_path is None:
             return False
+        import os
+
         from regcli.store import files
 
         # What cannot be looked at is not "never seen": that would open the way to what is older.
-        return files.is_there(f"{self.seen_path}/{seen_name(root_id)}")
+        return files.is_there(f"{self.seen_path}/{seen_name(root.id)}") or files.is_there(
+            f"{self.seen_path}/{seen_name(path_subject(os.path.realpath(root.path)))}"
+        )
 
-    def witness(self, root_id: str) -> Witness:
+    def witness(self, root: Root) -> Witness:
         """Return what the user has seen of a root's signed aliases; read at first use."""
-        if self._witness is None or self._witness.root_id != root_id:
+        import os
+
+        path = os.path.realpath(root.path)
+        if self._witness is None or (self._witness.root_id, self._witness.path) != (root.id, path):
             from regcli.domain.witness import Witness
 
-            self._witness = Witness(self.seen_path, root_id)
+            self._witness = Witness(self.seen_path, root.id, path)
         return self._witness

@@ -1,8 +1,9 @@
 """What a user has seen of signed aliases: a root that goes back behind it is not believed.
 
-One small file for each root in the user's own state directory, `seen/<hash of the root's id>.json`:
-`{"format":1,"root":…,"required":{place of a registry:[alias]},
-"aliases":{place of a collection:{alias:{counter,sha256,action,proof}}}}`.
+Two small files in the user's own state directory: `seen/<hash of the root's id>.json`, and, since whoever writes to a root can
+give it another id, one about where it lies, `seen/<hash of "path:" and the path>.json`. Both are
+`{"format":1,"root":id or "path:"…,"required":{place or folded name of a registry:[alias]},
+"aliases":{place of a collection:{alias:{counter,sha256,action,proof}}}}`; that of a path has no aliases, only what is required.
 `proof` is a hash of statement, signature and list of signers that `ssh-keygen` has approved once. On the fast path.
 """
 
@@ -10,13 +11,15 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain.trust import seen_name
+from regcli.domain.registries import SYNONYMS
+from regcli.domain.trust import path_subject, seen_name
 from regcli.errors import IntegrityError, RegcliError, SignatureRefusedError
 from regcli.model import fold
 from regcli.store import files, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from regcli.domain.context import Context
@@ -28,20 +31,25 @@ FORMAT = 1
 MAX_SEEN = 16 << 20
 
 
-class Witness:
-    """What was seen of one root.
+def name_key(name: str) -> str:
+    """Return the key of a registry's name; the names that mean another one have that one's."""
+    key = fold(name)
+    return SYNONYMS.get(key, key)
+
+
+class _Memory:
+    """One file.
 
     Attributes:
-        root_id: the root's random id; copies of a root have one witness.
-        path: the file, or None where nothing can be remembered.
+        subject: the id of the root, or `path:` and where it lies. path: the file, or None where nothing can be remembered.
     """
 
-    __slots__ = ("_document", "path", "root_id")
+    __slots__ = ("_document", "path", "subject")
 
-    def __init__(self, directory: str | None, root_id: str) -> None:
+    def __init__(self, directory: str | None, subject: str) -> None:
         """Name the file; it is read at first use."""
-        self.root_id = root_id
-        self.path = None if directory is None else f"{directory}/{seen_name(root_id)}"
+        self.subject = subject
+        self.path = None if directory is None else f"{directory}/{seen_name(subject)}"
         self._document: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
@@ -54,8 +62,13 @@ class Witness:
             self._document = self._read()
         return self._document
 
+    def requires(self, registries: Iterable[str], key: str) -> bool:
+        """Tell whether an alias was seen signed in a registry of one of these places and names."""
+        required = self.document()["required"]
+        return any(key in required.get(registry, ()) for registry in registries)
+
     def _read(self) -> dict[str, Any]:
-        fresh: dict[str, Any] = {"format": FORMAT, "root": self.root_id, "required": {}, "aliases": {}}
+        fresh: dict[str, Any] = {"format": FORMAT, "root": self.subject, "required": {}, "aliases": {}}
         if self.path is None:
             return fresh
         try:
@@ -64,8 +77,8 @@ class Witness:
             return fresh
         try:
             document = jsontext.loads(data, self.path)
-            if document["format"] != FORMAT or document["root"] != self.root_id:
-                raise IntegrityError(f"{self.path} is corrupt: it is about another root, or of another format")
+            if document["format"] != FORMAT or document["root"] != self.subject:
+                raise IntegrityError(f"{self.path} is corrupt: it is about something else, or of another format")
             for name in ("required", "aliases"):
                 for value in document[name].values():
                     iter(value)
@@ -78,76 +91,133 @@ class Witness:
         else:
             return dict(document)
 
-    def requires(self, registry_place: str, key: str) -> bool:
-        """Tell whether an alias of a registry was once seen signed, whatever the registry's settings say now."""
-        return key in self.document()["required"].get(registry_place, ())
+    def change(self, context: Context, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the file under its lock.
 
-    def mark(self, place: str, key: str) -> Mark | None:
-        """Return the newest statement that was seen of an alias of a collection, or None."""
-        found: Mark | None = self.document()["aliases"].get(place, {}).get(key)
-        return found
-
-    def remember(self, context: Context, registry_place: str, place: str, key: str, mark: Mark) -> None:
-        """Keep a statement as the newest that was seen. Where that cannot be, a warning says so."""
+        Raises:
+            OSError, BusyError: it cannot be. SignatureRefusedError: it is damaged.
+        """
         if self.path is None:
             return
-        if self.requires(registry_place, key) and self.mark(place, key) == mark:
-            return
-        directory = os.path.dirname(self.path)
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
         lock = files.Lock(f"{self.path}.lock")
+        lock.acquire(exclusive=True, wait=context.wait, clock=context.clock, sleep=context.sleep)
         try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            lock.acquire(exclusive=True, wait=context.wait, clock=context.clock, sleep=context.sleep)
-            try:
-                document = self._read()
-                known = document["aliases"].setdefault(place, {})
-                if key not in known or known[key]["counter"] <= mark["counter"]:
-                    known[key] = mark
-                names = document["required"].setdefault(registry_place, [])
+            document = self._read()
+            change(document)
+            files.replace_file(self.path, jsontext.dumps(document).encode() + b"\n", mode=0o600, durable=True)
+            self._document = document
+        finally:
+            lock.release()
+
+    def forget(self, context: Context, registries: Sequence[str], key: str | None) -> set[str]:
+        """Forget one alias of a registry's places and names, or all of them; returns those that were known."""
+        gone: set[str] = set()
+
+        def change(document: dict[str, Any]) -> None:
+            for registry in registries:
+                names = document["required"].pop(registry, [])
+                left = [name for name in names if key not in (None, name)]
+                if left:
+                    document["required"][registry] = left
+                gone.update(set(names).difference(left))
+            for place, known in document["aliases"].items():
+                if place.startswith(tuple(f"{registry}/" for registry in registries)):
+                    for name in gone:
+                        known.pop(name, None)
+
+        if self.path is None or not os.path.exists(self.path):
+            return gone
+        try:
+            self.change(context, change)
+        except SignatureRefusedError:
+            # Damaged: forgetting is what the user asks for, and all that can be done.
+            self._document = None
+            os.unlink(self.path)
+        return gone
+
+
+class Witness:
+    """What was seen of one root.
+
+    Attributes:
+        root_id: the root's random id; copies of a root have one witness. path: where it lies, without links.
+    """
+
+    __slots__ = ("_here", "_root", "path", "root_id")
+
+    def __init__(self, directory: str | None, root_id: str, path: str) -> None:
+        """Name the files; they are read at first use."""
+        self.root_id = root_id
+        self.path = path
+        self._root = _Memory(directory, root_id)
+        self._here = _Memory(directory, path_subject(path))
+
+    def requires(self, registry: Registry, key: str, asked: str | None = None) -> bool:
+        """Tell whether an alias of a registry was once seen signed, whatever the registry's settings say now.
+
+        A registry is known by its place and by its names, its own and the one that was `asked` for: another one under the
+        name has to be as good.
+        """
+        names = {name_key(registry.name), name_key(asked or registry.name)}
+        return self._root.requires([registry.place, *names], key) or self._here.requires(names, key)
+
+    def mark(self, place: str, key: str) -> Mark | None:
+        """Return the newest statement that was seen of an alias of a collection, or None.
+
+        Raises:
+            SignatureRefusedError: one of the files is damaged.
+        """
+        self._here.document()
+        found: Mark | None = self._root.document()["aliases"].get(place, {}).get(key)
+        return found
+
+    def remember(self, context: Context, place: str, ref: str, key: str, mark: Mark) -> None:
+        """Keep a statement as the newest that was seen. Where that cannot be, a warning says so.
+
+        `place` and `ref` are of the collection that it is about.
+        """
+        registry_place = "/".join(place.split("/")[:2])
+        name = name_key(ref.partition("/")[0])
+
+        def note(document: dict[str, Any], registries: Iterable[str]) -> None:
+            for where in registries:
+                names = document["required"].setdefault(where, [])
                 if key not in names:
                     names.append(key)
-                self._write(document)
-            finally:
-                lock.release()
+
+        def note_all(document: dict[str, Any]) -> None:
+            known = document["aliases"].setdefault(place, {})
+            if key not in known or known[key]["counter"] <= mark["counter"]:
+                known[key] = mark
+            note(document, (registry_place, name))
+
+        try:
+            known = self._root.requires([registry_place], key) and self._root.requires([name], key)
+            if not known or self.mark(place, key) != mark:
+                self._root.change(context, note_all)
+            if not self._here.requires([name], key):
+                self._here.change(context, lambda document: note(document, (name,)))
         except (OSError, RegcliError) as error:
             reason = error.message if isinstance(error, RegcliError) else str(error.strerror or error).lower()
             context.warnings.append(f"the signature cannot be remembered, so going back would not be noticed: {reason}")
 
-    def forget(self, context: Context, registry_place: str, key: str | None) -> list[str]:
-        """Forget one alias of a registry, or all of them; returns those that were known."""
-        if self.path is None or not os.path.exists(self.path):
-            return []
-        lock = files.Lock(f"{self.path}.lock")
-        lock.acquire(exclusive=True, wait=context.wait, clock=context.clock, sleep=context.sleep)
-        try:
-            try:
-                document = self._read()
-            except SignatureRefusedError:
-                # Damaged: forgetting is what the user asks for, and all that can be done.
-                self._document = None
-                os.unlink(self.path)
-                return []
-            names = document["required"].get(registry_place, [])
-            gone = [name for name in names if key in (None, name)]
-            document["required"][registry_place] = [name for name in names if name not in gone]
-            for place, known in document["aliases"].items():
-                if place.startswith(f"{registry_place}/"):
-                    for name in gone:
-                        known.pop(name, None)
-            self._write(document)
-        except OSError as error:
-            raise files.explain(error, f"cannot write {self.path}") from error
-        finally:
-            lock.release()
-        return gone
+    def forget(self, context: Context, registry: Registry, key: str | None) -> list[str]:
+        """Forget one alias of a registry, or all of them; returns those that were known.
 
-    def _write(self, document: dict[str, Any]) -> None:
-        if self.path is not None:
-            files.replace_file(self.path, jsontext.dumps(document).encode() + b"\n", mode=0o600, durable=True)
-        self._document = document
+        Raises:
+            StorageError: a file cannot be written.
+        """
+        name = name_key(registry.name)
+        gone: set[str] = set()
+        for memory, registries in ((self._root, [registry.place, name]), (self._here, [name])):
+            try:
+                gone |= memory.forget(context, registries, key)
+            except OSError as error:
+                raise files.explain(error, f"cannot write {memory.path}") from error
+        return sorted(gone)
 
 
 def forget_aliases(context: Context, registry: Registry, alias: str | None) -> list[str]:
     """Forget what this user has seen of one alias of a registry, or of all of them; returns those that were known."""
-    witness = context.trust.witness(context.root.id)
-    return witness.forget(context, registry.place, None if alias is None else fold(alias))
+    return context.trust.witness(context.root).forget(context, registry, None if alias is None else fold(alias))

@@ -105,8 +105,8 @@ def test_no_command_starts_a_process(trapped: Place, tmp_path: Path) -> None:
 
 def test_a_signature_starts_nothing_but_ssh_keygen(trapped: Place) -> None:
     # The control of the recorder: here a process is started, and it is the right one.
-    seen = next((trapped.home / ".local/state/regcli/seen").glob("*.json"))
-    seen.unlink()
+    for seen in (trapped.home / ".local/state/regcli/seen").glob("*.json"):
+        seen.unlink()
     codes, started = record(trapped, [["resolve", "model/zoo:production"]])
     assert codes == [0]
     assert started == [["os.posix_spawn", "ssh-keygen"]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regcli.domain.trust import seen_name
 from regcli.store.root import seal_marker
 from tests.security.conftest import ALICE, EVIL, GOOD, make_key
 from tests.security.forgery import append, forget_head, read_log, rewrite, seal_head, swap_bytes, write_log
@@ -237,6 +238,55 @@ def clear_it_by_mallory(place: Place) -> None:
     append(place.log, [{**op, "signature": {"statement": text, "signature": sign_by(place.mallory, text)}}])
 
 
+def give_the_root_another_id(place: Place) -> None:
+    """A root of another id was never seen, and its settings demand nothing."""
+    marker = place.root / "regcli.toml"
+    marker.chmod(0o644)
+    marker.write_bytes(
+        seal_marker(marker.read_text().partition("checksum")[0].replace(read_log(place.log)[0]["root"], "f" * 32))
+    )
+    move_without_signature(place)
+    shutil.rmtree(place.settings)
+    forget_head(place.settings.parent)
+    for log in (place.log, *place.root.glob("projects/*/*/collections/*/log")):
+        commits = read_log(log)
+        for commit in commits:
+            commit["root"] = "f" * 32
+            for op in commit["ops"]:
+                op.pop("registry", None)
+        write_log(log, commits)
+
+
+def _make_another_registry(place: Place, name: str) -> None:
+    """Make a registry in the directory `models` that demands nothing, with a collection of the same name."""
+    other = place.root / "registries/models"
+    shutil.copytree(place.root / "registries/model", other)
+    settings = {"id": "c" * 32, "name": name, "description": "", "types": [], "visibility": "organization"}
+    first = {**read_log(place.settings)[0], "place": "registries/models", "ops": [{"op": "create", "settings": settings}]}
+    write_log(other / "settings", [first])
+
+    def change(commits: list[dict[str, Any]]) -> None:
+        for commit in commits:
+            commit["place"] = "registries/models/collections/zoo"
+            for op in commit["ops"]:
+                op.pop("signature", None)
+                if op["op"] == "create":
+                    op["registry"] = "c" * 32
+                elif op["op"] == "alias":
+                    op["after"] = 1
+
+    rewrite(other / "collections/zoo/log", change)
+
+
+def give_the_name_to_another_registry(place: Place, name: str = "model") -> None:
+    _make_another_registry(place, name)
+    append(place.settings, [{"op": "remove"}, {"op": "redirect", "to": "models", "id": "c" * 32}])
+
+
+def give_the_name_to_a_registry_of_another_name(place: Place) -> None:
+    give_the_name_to_another_registry(place, "innocent")
+
+
 FORGERIES: tuple[Forgery, ...] = (
     move_without_signature,
     move_with_the_old_signature,
@@ -256,6 +306,9 @@ FORGERIES: tuple[Forgery, ...] = (
     roll_the_settings_back,
     take_the_alias_away,
     clear_it_by_mallory,
+    give_the_root_another_id,
+    give_the_name_to_another_registry,
+    give_the_name_to_a_registry_of_another_name,
 )
 
 
@@ -430,6 +483,28 @@ def test_another_collection_under_the_name_is_refused(place: Place, regcli: Run)
     assert "was called 'model/other'" in done.stderr
 
 
+def test_a_registry_under_a_synonym_is_refused(place: Place, regcli: Run) -> None:
+    """`models` means `model` unless there is one of that name, which only an attacker can make."""
+    assert regcli("resolve", "models/zoo:production").ok().lines == ["model/zoo:v0"]
+    _make_another_registry(place, "models")
+    done = regcli("resolve", "models/zoo:production")
+    assert done.code == 5
+    assert "must be signed" in done.stderr
+
+
+def test_a_new_root_in_the_place_of_one_with_signed_aliases(place: Place, regcli: Run) -> None:
+    """What was meant is said once; the old root is still held to what was seen of it."""
+    regcli("resolve", REF).ok()
+    place.save("copy")
+    give_the_root_another_id(place)
+    assert regcli("resolve", REF).code == 5
+    assert regcli("trust", "forget", "model").ok().lines == ["production"]
+    assert regcli("resolve", REF).ok().lines == ["model/zoo:v1"]
+    place.restore(place.path / "copy")
+    drop_the_requirement(place)
+    assert regcli("resolve", REF).code == 5
+
+
 def test_a_renamed_collection_is_signed_again(place: Place, regcli: Run) -> None:
     regcli("collection", "edit", "model/zoo", "--rename", "animals").ok()
     done = regcli("resolve", "model/animals:production")
@@ -540,9 +615,11 @@ def test_a_root_brings_no_trust_of_its_own(place: Place) -> None:
     assert not tripwire.exists()
 
 
-def test_what_was_seen_must_be_readable(place: Place, regcli: Run) -> None:
-    seen = next((place.home / ".local/state/regcli/seen").glob("*.json"))
-    seen.write_text("{")
+@pytest.mark.parametrize("which", ["root", "path"])
+def test_what_was_seen_must_be_readable(place: Place, regcli: Run, which: str) -> None:
+    regcli("resolve", REF).ok()
+    subject = read_log(place.log)[0]["root"] if which == "root" else f"path:{place.root}"
+    (place.home / ".local/state/regcli/seen" / seen_name(subject)).write_text("{")
     done = regcli("resolve", REF)
     assert done.code == 5
     assert "what was seen" in done.stderr
