@@ -320,8 +320,10 @@ def _definition(context: Context, request: Request) -> Definition:
         "created_by": context.user,
     }
     if request.command is not None:
+        from regcli.domain.commands import check_command
+
         _refuse_for_commands(request)
-        return {**definition, "command": _check_command(request.command), "root": None}
+        return {**definition, "command": check_command(request.command), "root": None}
     definition["url"] = _check_url(context, request.webhook or request.slack or "", with_token=request.token_env is not None)
     if request.template is not None:
         from regcli.domain.payloads import check_template
@@ -342,18 +344,6 @@ def _refuse_for_commands(request: Request) -> None:
         raise UsageError(
             "a command takes neither template nor token nor secret", hint="it gets the event as JSON on its standard input"
         )
-
-
-def _check_command(text: str) -> str:
-    import shlex
-
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"command {quote(text)} cannot be split into words: {error}") from None
-    if not words:
-        raise UsageError("the command is empty")
-    return text
 
 
 def _check_variable(name: str) -> str:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
+    from regcli.domain.outbox import Notice
 
 LOW_SPACE = 1 << 30
+# A delivery in the background takes up what is new within seconds, and goes on for ten.
+_LONG = 60.0
 
 
 class Finding:
@@ -81,6 +84,7 @@ def examine(context: Context) -> Examination:
     _judge_owner(found, root.path, context.uid)
     _count(context, found)
     _judge_settings(context, found)
+    _judge_deliveries(context, found)
     litter = count_litter(root.path)
     if litter:
         what = f"{litter} temporary file{'s' if litter > 1 else ''} of commands that were killed"
@@ -161,3 +165,63 @@ def _judge_settings(context: Context, found: Examination) -> None:
                 f"an admin takes the changes in with `regcli registry apply {quote(path)}`",
             )
         )
+
+
+def _judge_deliveries(context: Context, found: Examination) -> None:
+    """Name the automations whose receivers do not take what they are sent, or that nobody delivers for."""
+    from regcli.domain.automations import list_automations
+    from regcli.domain.delivery import log_of
+    from regcli.domain.outbox import DELIVERED, FAILED, PENDING
+
+    known = {automation.name for automation in list_automations(context)}
+    failing: dict[str, list[Notice]] = {}
+    waiting: dict[str, list[Notice]] = {}
+    works: set[str] = set()
+    for notice in log_of(context):
+        name = notice.marker["automation"]
+        if name not in known:
+            continue
+        if notice.status == DELIVERED:
+            # What was given up before this is over.
+            works.add(name)
+        elif notice.status == FAILED:
+            if name not in works:
+                failing.setdefault(name, []).append(notice)
+        elif notice.status == PENDING and notice.tries:
+            failing.setdefault(name, []).append(notice)
+        elif notice.status == PENDING and _is_old(notice, context.clock()):
+            waiting.setdefault(name, []).append(notice)
+    for name, notices in sorted(failing.items()):
+        last = max(notices, key=_last_try).tries[-1]
+        given_up = sum(notice.status == FAILED for notice in notices)
+        what = f"automation {quote(name)} has not delivered {_events(notices)}"
+        what += f" ({given_up} given up)" if given_up else ""
+        reason = last.get("error") or f"status {last.get('status')}"
+        helps = f"`regcli automation log {quote(name)}` shows every try"
+        if given_up < len(notices):
+            helps += "; `regcli automation deliver --now` tries again"
+        found.findings.append(Finding("problem", f"{what}: {reason}", helps))
+    for name, notices in sorted(waiting.items()):
+        found.findings.append(
+            Finding(
+                "hint",
+                f"{_events(notices)} of automation {quote(name)} still to be delivered",
+                "`regcli automation deliver` sends what is waiting, and says what it cannot send",
+            )
+        )
+
+
+def _is_old(notice: Notice, clock: float) -> bool:
+    try:
+        return clock - os.lstat(notice.path).st_mtime > _LONG
+    except OSError:
+        # Delivered meanwhile.
+        return False
+
+
+def _last_try(notice: Notice) -> float:
+    return float(notice.tries[-1]["at"]) if notice.tries else 0.0
+
+
+def _events(notices: list[Notice]) -> str:
+    return f"{len(notices)} event{'s' if len(notices) > 1 else ''}"

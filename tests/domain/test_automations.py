@@ -8,6 +8,7 @@ import hmac
 import http.server
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -598,6 +599,84 @@ def test_a_dead_receiver_is_given_up_after_twenty_tries(context: Context, world:
     notice = log_of(context)[0]
     assert (notice.status, len(notice.tries)) == ("failed", MAX_TRIES)
     assert "refused" in str(notice.tries[0]["error"])
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("make && notify", "&&"), ("make; notify", ";"), ("cat | wc", "|"), ("tee>log", ">"), ("make 2>&1", ">&"),
+        ("sort < in", "<"), ("make &", "&"), ("notify $REGCLI_REF", "$REGCLI_REF"), ('notify "$REGCLI_REF now"', "$REGCLI_REF"),
+        ("echo ${HOME}", "${"), ("echo $(date)", "$("), ("echo `date`", "`"), ("curl http://host/?a=1&b=2", "&"),
+    ],
+)  # fmt: skip
+def test_a_command_that_needs_a_shell_is_refused(context: Context, world: World, command: str, found: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        add_automation(context, "a", request("alias-added", command=command))
+    assert caught.value.message.startswith(f"'{found}' in the command means something to a shell only")
+    assert f"sh -c {shlex.quote(command)}" in str(caught.value.hint)
+    assert list_automations(context) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'make && notify \"$REGCLI_REF\" > log'", "notify 'a & b; c | d'", 'notify "a & b"', "notify a\\&b",
+        "notify 5$ $5 $", "notify '$HOME' \\$HOME \"\\$HOME\"", "notify \"it's; fine\"", "notify '\"' x '\"'",
+    ],
+)  # fmt: skip
+def test_what_is_quoted_goes_to_the_command_as_it_is(context: Context, world: World, command: str) -> None:
+    automation, _ = add_automation(context, "a", request("alias-added", command=command))
+    assert automation.definition["command"] == command
+
+
+def found_by_doctor(context: Context) -> list[tuple[str, str]]:
+    from regcli.domain.doctor import examine
+
+    return [(finding.level, finding.message) for finding in examine(context).findings if "automation" in finding.message]
+
+
+def test_doctor_names_the_automations_that_fail_until_they_deliver_again(
+    context: Context, world: World, receiver: Receiver
+) -> None:
+    add_automation(context, "deploy", request("alias-added", webhook=receiver.url))
+    add_automation(context, "other", request("tag-added", webhook=receiver.url))
+    assert found_by_doctor(context) == []
+    receiver.answers = [500, 500, 200]
+    for alias in ("prod", "best"):
+        add_aliases(context, "model/Zoo:v0", [Alias.parse(alias)])
+    deliver(context)
+    ((level, message),) = found_by_doctor(context)
+    assert level == "problem"
+    assert message.startswith("automation 'deploy' has not delivered 2 events: ")
+    assert "500" in message
+    deliver(context, now=True)
+    assert found_by_doctor(context) == []
+
+
+def test_doctor_names_what_was_given_up_until_something_newer_is_delivered(
+    context: Context, world: World, receiver: Receiver
+) -> None:
+    add_automation(context, "deploy", request("alias-added", webhook=receiver.url))
+    receiver.answers = [503] * MAX_TRIES
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    for _ in range(MAX_TRIES):
+        deliver(context, now=True)
+    assert "not delivered 1 event (1 given up): " in found_by_doctor(context)[0][1]
+    world.time += 1
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("best")])
+    deliver(context)
+    assert found_by_doctor(context) == []
+
+
+def test_doctor_hints_at_what_nobody_delivers(context: Context, world: World, receiver: Receiver) -> None:
+    add_automation(context, "deploy", request("alias-added", webhook=receiver.url))
+    add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
+    os.utime(pending(context)[0].path, (world.time, world.time))
+    assert found_by_doctor(context) == []
+    world.time += 120
+    assert found_by_doctor(context) == [("hint", "1 event of automation 'deploy' still to be delivered")]
+    remove_automation(context, "deploy")
+    assert found_by_doctor(context) == []
 
 
 def test_a_receiver_that_hangs_is_cut_off(context: Context, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
