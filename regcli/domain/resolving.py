@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
+# What a link and its source have in common for good.
+_CONTENT = ("digest", "manifest", "manifest_sha256")
+
 
 class Version:
     """One membership: version `index` of a collection, with its record.
@@ -73,7 +76,7 @@ def source_of(context: Context, version: Version, opened: dict[str, Collection] 
     `opened` keeps collections by place, for reading many versions in a row; without it everything is read anew.
 
     Raises:
-        IntegrityError: the source's record is gone.
+        IntegrityError: the source's record is gone, or about other content.
     """
     source = version.record.get("source")
     if source is None:
@@ -89,6 +92,12 @@ def source_of(context: Context, version: Version, opened: dict[str, Collection] 
     if record is None or record["id"] != version.record["id"]:
         raise IntegrityError(
             f"the source of {version.ref} is missing: {collection.base} has no such version", hint="run `regcli verify`"
+        )
+    if any(record[key] != version.record[key] for key in _CONTENT):
+        # Whoever links or signs by way of a link means the content that the link has.
+        raise IntegrityError(
+            f"{version.ref} and its source {collection.version_ref(source['version'])} have different content: one was altered",
+            hint="run `regcli verify`",
         )
     return Version(collection, source["version"], record)
 

@@ -313,7 +313,8 @@ FORGERIES: tuple[Forgery, ...] = (
 
 
 # These do not change what `resolve` says, only what lies behind it.
-HIDDEN = (take_the_signature_out, exchange_only_the_manifest)
+HIDDEN = (take_the_signature_out,)
+EXCHANGES = (exchange_the_record, exchange_only_the_manifest, exchange_the_shown_digest, exchange_the_source)
 
 
 def name_of(forgery: Forgery) -> str:
@@ -334,7 +335,9 @@ def test_a_forgery_is_refused(place: Place, regcli: Run, forgery: Forgery) -> No
     assert not (place.work / "out").exists()
     # Without the check the forgery works: the root itself is in order, and gives the attacker's answer.
     believed = regcli("resolve", REF, "--json", "--allow-unsigned")
-    expected: dict[Forgery, int] = {take_the_alias_away: 3, clear_it_by_mallory: 3, exchange_the_source: 6}
+    expected: dict[Forgery, int] = dict.fromkeys((take_the_alias_away, clear_it_by_mallory), 3)
+    # These are found out by the source, which says otherwise.
+    expected.update(dict.fromkeys(EXCHANGES, 6))
     assert believed.code == expected.get(forgery, 0), believed
     if believed.code == 0:
         kept = json.loads(honest_json.stdout)
@@ -481,6 +484,28 @@ def test_another_collection_under_the_name_is_refused(place: Place, regcli: Run)
     done = regcli("resolve", REF)
     assert done.code == 5
     assert "was called 'model/other'" in done.stderr
+
+
+def test_a_source_that_was_altered_is_not_what_a_link_means(place: Place, regcli: Run) -> None:
+    """Linking by a signed alias goes to the source, which nobody signed: it must not become what is signed next."""
+    log = next(place.root.glob("projects/*/*/collections/zoo/log"))
+
+    def change(commits: list[dict[str, Any]]) -> None:
+        good, evil = (op["record"] for commit in commits for op in commit["ops"] if op["op"] == "version")
+        good.update({key: evil[key] for key in ("digest", "manifest", "manifest_sha256", "size")})
+
+    regcli("resolve", REF, "--source", "--digest").ok()
+    rewrite(log, change)
+    for command in (
+        ("resolve", REF, "--source", "--digest"),
+        ("link", REF, "model/other"),
+        ("link", REF, "model/other", "-a", "staging", "--sign-key", str(place.alice)),
+        ("log", ".", "-n", "more", "-t", "model", "--input", REF),
+    ):
+        done = regcli(*command)
+        assert done.code == 6, command
+        assert "different content" in done.stderr
+    assert not (place.log.parent.parent / "other").exists()
 
 
 def test_a_registry_under_a_synonym_is_refused(place: Place, regcli: Run) -> None:
