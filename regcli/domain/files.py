@@ -10,12 +10,14 @@ from regcli.store.manifest import EXECUTABLE, REFERENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from regcli.domain.context import Context
     from regcli.domain.resolving import Version
     from regcli.store.manifest import Entry
+
+_BLOCK = 1 << 20
 
 
 def is_reference(entry: Entry) -> bool:
@@ -97,17 +99,33 @@ def read_file(context: Context, text: str, path: str) -> Iterator[bytes]:
 def _read_signed(context: Context, version: Version, entries: list[Entry], entry: Entry) -> Iterator[bytes]:
     """Yield the bytes of a file of a signed version; all of them are proven before the first is given away."""
     from regcli.domain.sealing import proofs_of
-    from regcli.store.proofs import new_hasher
+    from regcli.store.proofs import digest_of, new_hasher
 
     content = context.root.content
     proofs = proofs_of(context, version, entries)
     if proofs is None:
         return
-    # Once to prove it, once to give it away: a large file does not fit into memory.
-    for is_proven in (False, True):
-        hasher = new_hasher()
-        for chunk in content.stream(entry[1]):
-            hasher.update(chunk)
-            if is_proven:
-                yield chunk
-        proofs.require(entry[1], hasher.digest(), entry[0])
+    # Once to prove it, once to give it away, since a large file does not fit into memory. Somebody may write to the store in
+    # between: what was proven is remembered block by block.
+    whole = new_hasher()
+    proven = []
+    for block in _blocks(content.stream(entry[1])):
+        whole.update(block)
+        proven.append(digest_of(block))
+    proofs.require(entry[1], whole.digest(), entry[0])
+    for number, block in enumerate(_blocks(content.stream(entry[1]))):
+        if number >= len(proven) or digest_of(block) != proven[number]:
+            raise proofs.refusal([entry[0]])
+        yield block
+
+
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in blocks of one size, whatever came with one call."""
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        while len(rest) >= _BLOCK:
+            yield rest[:_BLOCK]
+            rest = rest[_BLOCK:]
+    if rest:
+        yield rest

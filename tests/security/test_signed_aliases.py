@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from regcli.domain.trust import seen_name
 from regcli.store.root import seal_marker
+from tests.conftest import clean_environment
 from tests.security.conftest import ALICE, EVIL, GOOD, make_key
 from tests.security.forgery import append, forget_head, read_log, rewrite, seal_head, swap_bytes, write_log
 
@@ -772,6 +774,33 @@ def test_large_files_are_proven_too(place: Place, regcli: Run) -> None:
         assert done.code == 5, done
         assert list((place.work / "out").iterdir()) == []
     assert regcli("cat", "model/big:production", "big.bin").stdout == ""
+
+
+def test_what_is_written_while_a_file_is_given_away_is_not_given_away(place: Place, regcli: Run) -> None:
+    """Whoever reads from a pipe acts on the bytes before the program can say at their end that they were wrong."""
+    good = os.urandom(4 << 20)
+    (place.work / "big.bin").write_bytes(good)
+    regcli("log", "big.bin", "-n", "big", "-t", "model").ok()
+    regcli("link", "big", "model/big", "-a", "production", "--sign-key", place.alice).ok()
+    blob = next(path for path in place.root.glob("blobs/*/*") if path.read_bytes() == good)
+    with subprocess.Popen(
+        [sys.executable, "-m", "regcli", "cat", "model/big:production", "big.bin"],
+        cwd=place.work, env=clean_environment(place.home, place.root), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        got = process.stdout.read(1024)
+        # All of it was proven by now, and the pipe is full.
+        blob.chmod(0o644)
+        with blob.open("r+b") as stream:
+            stream.seek(2 << 20)
+            stream.write(b"evil" * (1 << 18))
+        got += process.stdout.read()
+        said = process.stderr.read()
+    assert process.returncode == 5
+    assert b"not what was signed" in said
+    assert 1024 < len(got) < len(good)
+    assert good.startswith(got)
 
 
 def test_signed_files_are_not_shared_with_the_root(place: Place, regcli: Run) -> None:
