@@ -7,8 +7,8 @@ from regcli.domain.collections import Collection, given_to, locate, open_collect
 from regcli.domain.registries import Registry, open_registry_directory, registry_directories
 from regcli.domain.resolving import resolve
 from regcli.domain.runs import chain_of, run_ref
-from regcli.errors import IntegrityError, NotFoundError, RegcliError
-from regcli.model import parse_collection, split_reference
+from regcli.errors import IntegrityError, NotFoundError, RegcliError, UsageError
+from regcli.model import parse_collection, quote, split_reference
 from regcli.store.layout import collection_paths, part_paths, project_paths, run_paths
 
 TYPE_CHECKING = False
@@ -44,6 +44,15 @@ _ACTIONS = {
     "finish": "parts-finished",
     "reserve": "numbers-reserved",
 }
+# Fields of collections, versions, registries, the root and runs that one operation changes.
+_FIELDS = (
+    "config", "description", "history", "job_type", "metadata", "notes", "process", "shared", "state", "summary", "ttl", "type",
+    "types", "visibility",
+)  # fmt: skip
+ACTIONS = frozenset((
+    *_ACTIONS.values(), *(f"{field}-changed" for field in _FIELDS), "alias-added", "alias-moved", "alias-removed",
+    "alias-signed", "collection-created", "parts-begun", "registry-created", "registry-deleted", "run-created",
+))  # fmt: skip
 
 
 def _label(value: Any) -> Any:
@@ -273,8 +282,15 @@ def history(
         since: RFC 3339 time; only events at or after it.
         user: only this user's.
         action: only these.
+
+    Raises:
+        NotFoundError: there is no such place. RoleError: the user may not look.
+        UsageError: there is no such action.
     """
     found = _find(context, text)
+    # A newer program may have written others.
+    if action is not None and action not in ACTIONS and not any(event["action"] == action for event in found):
+        raise _unknown_action(action)
     return [
         event
         for event in found
@@ -282,6 +298,14 @@ def history(
         and (user is None or event["user"] == user)
         and (action is None or event["action"] == action)
     ]
+
+
+def _unknown_action(action: str) -> UsageError:
+    from regcli.domain.nearest import nearest
+
+    close = nearest(action, ACTIONS)
+    hint = f"did you mean {quote(close)}?" if close else f"use one of {', '.join(sorted(ACTIONS))}"
+    return UsageError(f"action {quote(action)} is unknown", hint=hint)
 
 
 def _find(context: Context, text: str | None) -> list[Event]:
@@ -332,8 +356,6 @@ def parse_since(text: str, context: Context) -> str:
 
     from regcli.domain.amounts import UNITS
     from regcli.domain.context import format_time
-    from regcli.errors import UsageError
-    from regcli.model import quote
 
     if text[:-1].isdigit() and text[-1:] in UNITS:
         return format_time(context.clock() - int(text[:-1]) * UNITS[text[-1]])

@@ -105,6 +105,12 @@ class Result:
         return {"kind": self.kind, "ref": self.ref, "field": self.field, "value": self.value}
 
 
+def lacks_order(query: Query, results: Sequence[Result]) -> bool:
+    """Tell whether there are versions among the results, but none that has the field they are to be sorted by."""
+    versions = [result.key for result in results if result.kind == VERSION]
+    return query.order is not None and bool(versions) and all(key is None for key in versions)
+
+
 def search(context: Context, query: Query) -> list[Result]:
     """Return every hit; unless sorted otherwise registries before collections before versions, in the order of references."""
     import gc

@@ -200,6 +200,16 @@ def test_search_finds_names_tags_aliases_and_descriptions(two: Invoke) -> None:
     assert two("search", "x", "--kind", "thing").code == 2
 
 
+def test_search_says_that_there_is_nothing_to_sort_by(two: Invoke) -> None:
+    result = two("search", "--kind", "version", "--sort", "metrics.typo").ok()
+    assert result.lines
+    assert result.stderr == "none of the versions found has 'metrics.typo' to sort by\n"
+    assert two("search", "--sort", "metadata.typo", "-q").ok().stderr == ""
+    for order in ("ref", "-size", "created"):
+        assert two("search", "--sort", order).ok().stderr == ""
+    assert two("search", "nothing-like-it", "--sort", "metrics.typo").ok().stderr == "nothing found\n"
+
+
 def test_search_by_tags_wants_all_of_them(two: Invoke) -> None:
     two("tag", "add", "a:v0", "red", "green").ok()
     two("tag", "add", "a:v1", "red").ok()

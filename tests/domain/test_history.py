@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from regcli.domain.context import Context
+from regcli.domain.history import ACTIONS
 from regcli.domain.verification import verify_root
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def test_every_kind_of_change_is_an_event_with_before_and_after(zoo: Invoke) -> 
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", event["time"])
         # What a place tells, the root tells too.
         assert any(item == event for item in events(zoo)), command
+        assert action in ACTIONS
     made = {"version-created", "collection-created", "linked", "registry-created", "run-created"}
-    assert made <= {event["action"] for event in events(zoo)}
+    assert made <= {event["action"] for event in events(zoo)} <= ACTIONS
 
 
 def _verb(command: list[str]) -> list[str]:
@@ -110,6 +112,17 @@ def test_filters(zoo: Invoke) -> None:
     assert zoo("history", "--since", "yesterday-ish").code == 2
     version = events(zoo, "model/Zoo:v0")
     assert [event["action"] for event in version] == ["linked", "alias-added"]
+
+
+@pytest.mark.parametrize(
+    ("action", "hint"), [("alias-move", "did you mean 'alias-moved'?"), ("typo", "use one of alias-added, alias-moved, ")]
+)
+def test_an_unknown_action_is_refused_and_others_are_named(zoo: Invoke, action: str, hint: str) -> None:
+    for place in ([], ["model/Zoo"]):
+        result = zoo("history", *place, "--action", action)
+        assert (result.code, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"error: action '{action}' is unknown\nhint: {hint}")
+    assert events(zoo, "model/Zoo", "--action", "protected") == []
 
 
 def test_the_order_is_the_order_of_commits_and_every_seq_is_there(zoo: Invoke) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from regcli.cli.context import session_of
 from regcli.cli.output import json_text, table
+from regcli.model import quote
 
 app = typer.Typer()
 
@@ -51,15 +52,15 @@ def search(
         regcli search --where 'metrics.accuracy > 0.9 and not tags = draft' --sort=-metrics.accuracy
     """
     session = session_of(ctx)
-    from regcli.domain.search import Query
+    from regcli.domain.search import Query, lacks_order
     from regcli.domain.search import search as find
 
-    results = find(
-        session.context,
-        Query(
-            query, kinds=kinds or (), registry=registry, type=type_, tags=tags or (), alias=alias, where=where or (), sort=sort
-        ),
+    asked = Query(
+        query, kinds=kinds or (), registry=registry, type=type_, tags=tags or (), alias=alias, where=where or (), sort=sort
     )
+    results = find(session.context, asked)
+    if lacks_order(asked, results):
+        session.note(f"none of the versions found has {quote(asked.sort)} to sort by")
     total = len(results)
     results = results[:limit]
     session.note_more(total - len(results))
