@@ -59,12 +59,15 @@ class Row:
 
 
 class Comparison:
-    """The outcome: the collection's reference, names of metrics, rows, and for each metric the best version and the trend."""
+    """The outcome: the collection's reference, names, rows, for each name the trend, and the best version where it is judged.
+
+    Numbers in metadata are settings as often as results: of those none is the best, unless somebody said what is better.
+    """
 
     __slots__ = ("best", "lower", "names", "ref", "rows", "total", "trends")
 
-    def __init__(self, ref: str, names: list[str], lower: set[str], rows: list[Row]) -> None:
-        """Take the rows, oldest first, and find what is best and how each metric went."""
+    def __init__(self, ref: str, names: list[str], lower: set[str], rows: list[Row], judged: set[str]) -> None:
+        """Take the rows, oldest first, and find what is best of those judged and how each went."""
         self.ref = ref
         self.names = names
         self.lower = lower
@@ -74,7 +77,7 @@ class Comparison:
         self.trends: dict[str, str] = {}
         for name in names:
             pairs = [(row.values[name], row.index) for row in rows if name in row.values]
-            if pairs:
+            if pairs and name in judged:
                 wanted = min(pairs)[0] if name in lower else max(pairs)[0]
                 self.best[name] = next(index for value, index in pairs if value == wanted)
             self.trends[name] = sparkline([value for value, _ in pairs])
@@ -120,15 +123,17 @@ def compare(
     require_right(context, collection, "view")
     catalog = Catalog(context)
     rows = Rows(context, catalog, catalog.read(collection.base, collection.registry))
-    compared = list(_rows(context, rows))[::-1]
+    values = MetricsOf(context)
+    compared = list(_rows(values, rows))[::-1]
     known = _names(compared)
     names = list(dict.fromkeys(_plain(name) for name in metrics)) or known
+    less, more = set(map(_plain, lower)), set(map(_plain, higher))
     for name in [*names, *map(_plain, (*lower, *higher))]:
         if name not in known:
             raise _unknown(collection.ref, name, known)
     _fill_deltas(compared, names)
-    low = {name for name in names if lower_is_better(name)} - set(map(_plain, higher)) | set(map(_plain, lower))
-    found = Comparison(collection.ref, names, low, compared)
+    low = {name for name in names if lower_is_better(name)} - more | less
+    found = Comparison(collection.ref, names, low, compared, values.measured | less | more)
     found.rows = _sorted(found, sort)[:limit]
     return found
 
@@ -147,9 +152,8 @@ def _unknown(ref: str, name: str, known: Sequence[str]) -> NotFoundError:
     return NotFoundError(f"no version of {quote(ref)} has a metric {quote(name)}", hint=hint)
 
 
-def _rows(context: Context, rows: Rows) -> Iterator[Row]:
+def _rows(metrics: MetricsOf, rows: Rows) -> Iterator[Row]:
     """Yield the versions, newest first, with every metric they have."""
-    metrics = MetricsOf(context)
     columns = [rows.column((name,)) for name in ("ref", "aliases", "protected_aliases", "created_at")]
     data = [rows.column((name,)) for name in ("metrics", "metadata", "logged_by")]
     for number, index in enumerate(rows.versions()):
@@ -160,20 +164,26 @@ def _rows(context: Context, rows: Rows) -> Iterator[Row]:
 
 
 class MetricsOf:
-    """Gathers the metrics of versions; each run is read once."""
+    """Gathers the metrics of versions; each run is read once.
 
-    __slots__ = ("_context", "_summaries")
+    Attributes:
+        measured: names of those that were logged as metrics, by a version or its run; the others are metadata.
+    """
+
+    __slots__ = ("_context", "_summaries", "measured")
 
     def __init__(self, context: Context) -> None:
         """Take the surroundings; nothing is read."""
         self._context = context
         self._summaries: dict[str, dict[str, Number]] = {}
+        self.measured: set[str] = set()
 
     def of(self, metrics: dict[str, Any] | None, metadata: dict[str, Any] | None, run: str | None) -> dict[str, Number]:
         """Return the metrics of a version from its own, its metadata, and the reference of the run that logged it."""
         found = dict(numbers(metrics or {}))
         if run:
             found = {**self._summary(run), **found}
+        self.measured.update(found)
         for name, value in numbers(metadata or {}):
             found.setdefault(name, value)
         return found

@@ -51,7 +51,8 @@ def test_values_changes_and_the_best(invoke: Invoke, zoo: str) -> None:
     assert document["versions"][1]["deltas"]["accuracy"] == pytest.approx(-0.2)
     assert document["versions"][3]["deltas"] == {}
     # The first of equals is the best: nothing has beaten it since.
-    assert document["best"] == {"accuracy": "v1", "val_loss": "v3", "epoch": "v0"}
+    # A number in metadata is a setting.
+    assert document["best"] == {"accuracy": "v1", "val_loss": "v3"}
     assert document["lower_is_better"] == ["val_loss"]
     assert document["trends"]["accuracy"] == "▁█▅█"
 
@@ -100,6 +101,16 @@ def test_markdown_says_what_a_name_says(invoke: Invoke, work: Path) -> None:
 )
 def test_order(context: Context, sort: str | None, order: list[int]) -> None:
     assert [row.index for row in compare(context, "zoo", sort=sort).rows] == order
+
+
+def test_only_metrics_have_a_best_unless_a_direction_is_said(invoke: Invoke, context: Context) -> None:
+    for number, rate in enumerate((0.1, 0.3, 0.2)):
+        edit(context, f"zoo:v{number}", metadata={"lr": rate, "epoch": 3})
+    assert "*" not in invoke("compare", "zoo", "-m", "lr").ok().stdout
+    assert "**" not in invoke("compare", "zoo", "-m", "metadata.lr", "--md").ok().stdout
+    assert compare(context, "zoo", metrics=["lr"]).trends["lr"] == "▁█▅"
+    assert compare(context, "zoo", metrics=["lr"], higher=["lr"]).best == {"lr": 1}
+    assert compare(context, "zoo", lower=["metadata.lr"]).best == {"accuracy": 1, "val_loss": 3, "lr": 0}
 
 
 def test_direction_can_be_said(context: Context) -> None:

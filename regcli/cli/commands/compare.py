@@ -46,10 +46,10 @@ def compare(
 ) -> None:
     """Compare the metrics of a collection's versions
 
-    Each value is followed by the change since the version before; the best of a column is marked with a star, and the last
-    line shows how the metric went, the oldest version first. Metrics are those of `regcli log --metric`, of the run that
-    logged the version, and numbers in its metadata. More is better, except for a metric whose name says otherwise (loss,
-    error, time, …).
+    Each value is followed by the change since the version before; the best of a metric is marked with a star, and the last
+    line shows how it went, the oldest version first. Metrics are those of `regcli log --metric` and of the run that logged
+    the version; numbers in its metadata are shown too, without a star. More is better, except for a metric whose name says
+    otherwise (loss, error, time, …).
 
     Examples:
         regcli compare model/zoo
