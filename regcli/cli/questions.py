@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from regcli.cli.context import Session
 
 
-def confirm_removal(session: Session, question: str, *, yes: bool) -> None:
-    """Ask on a terminal; without one, `-y` is needed.
+def confirm_removal(session: Session, what: str, *, yes: bool) -> None:
+    """Ask on a terminal whether to delete `what`, which says how much it is; without one, `-y` is needed.
 
     Raises:
         UsageError: nobody can be asked. RefusedError: the answer was no.
@@ -22,8 +22,8 @@ def confirm_removal(session: Session, question: str, *, yes: bool) -> None:
     if yes:
         return
     if not settings.is_terminal(sys.stdin) or not settings.is_terminal(sys.stderr):
-        raise UsageError("this cannot be undone and needs a yes", hint="give -y")
-    if not session.confirm(question):
+        raise UsageError(f"deleting {what} cannot be undone and needs a yes", hint="give -y")
+    if not session.confirm(f"Delete {what}?"):
         raise RefusedError("not confirmed; nothing was deleted")
 
 

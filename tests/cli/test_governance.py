@@ -115,7 +115,9 @@ def test_a_registry_is_edited_renamed_and_deleted(two: Invoke) -> None:
     assert old.code == 3
     assert "renamed to 'Golden Models'" in old.stderr
     assert two("resolve", "golden models/x").ok().stdout == "Golden Models/x:v0\n"
-    assert two("registry", "rm", "Golden Models").code == 2
+    refused = two("registry", "rm", "Golden Models")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "deleting registry Golden Models with 1 collection and 1 link cannot be undone" in refused.stderr
     gone = two("registry", "rm", "Golden Models", "-y", "--json").ok().json
     assert (gone["collections"], gone["links"]) == (1, 1)
     assert two("resolve", "Golden Models/x").code == 3
@@ -134,7 +136,12 @@ def test_a_collection_is_made_edited_renamed_and_deleted(two: Invoke) -> None:
     assert (edited["ref"], edited["description"], edited["former_names"]) == ("model/Y", "described", ["x"])
     assert two("collection", "edit", "model/x", "-d", "z").code == 3
     assert two("collection", "show", "model/Y").ok().lines[0] == "Collection\tmodel/Y"
-    assert two("collection", "rm", "model/Y", "--json").code == 2
+    refused = two("collection", "rm", "model/Y", "--json")
+    assert refused.code == 2
+    assert "deleting model/Y with 1 link cannot be undone" in refused.error["message"]
+    refused = two("collection", "rm", "local/default/")
+    assert (refused.code, two("show", "zoo").code) == (2, 0)
+    assert "deleting 1 collection of local/default/ with 2 versions cannot be undone" in refused.stderr
     assert two("collection", "rm", "model/Y", "-y", "--json").ok().json["versions"] == 1
     assert two("collection", "show", "model/Y").code == 3
     two("resolve", "zoo:v0").ok()

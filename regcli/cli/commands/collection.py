@@ -200,12 +200,12 @@ def remove(
     if name.endswith("/"):
         rows = domain.list_all_collections(session.context, name)
         versions = human_count(sum(row["versions"] for row in rows), "version")
-        confirm_removal(session, f"Delete {human_count(len(rows), 'collection')} of {name} with {versions}?", yes=yes)
+        confirm_removal(session, f"{human_count(len(rows), 'collection')} of {name} with {versions}", yes=yes)
         gone = remove_project(session.context, name, delete_aliases=delete_aliases, force=force, reason=reason)
     else:
         document = domain.collection_details(session.context, name)
         what = human_count(document["versions"], "link" if document["kind"] == "link" else "version")
-        confirm_removal(session, f"Delete {document['ref']} with {what}?", yes=yes)
+        confirm_removal(session, f"{document['ref']} with {what}", yes=yes)
         gone = [remove_collection(session.context, name, delete_aliases=delete_aliases, force=force, reason=reason)]
     for removed in gone:
         for link in removed.unlinked:

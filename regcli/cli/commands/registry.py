@@ -214,7 +214,7 @@ def remove(
     require_removable(session.context, registry)
     collections, links = registry_extent(session.context, registry)
     extent = f"{human_count(collections, 'collection')} and {human_count(links, 'link')}"
-    confirm_removal(session, f"Delete registry {registry.name} with {extent}?", yes=yes)
+    confirm_removal(session, f"registry {registry.name} with {extent}", yes=yes)
     change = remove_registry(session.context, RegistryName.parse(name), reason=reason)
     session.note(f"deleted registry {registry.name} with {extent}; the versions stay where they were logged")
     session.emit(
