@@ -128,11 +128,17 @@ def _place(
     from regcli.domain.sealing import proofs_of
     from regcli.store.materialize import materialize
 
+    proofs = proofs_of(context, done.version)
     references = any(entry[3] == REFERENCE for entry in entries)
     if references:
         from regcli.domain.fetching import settle_references
 
-        entries = settle_references(context, entries, allow_missing=options.allow_missing_references)
+        before = entries
+        entries = settle_references(context, before, allow_missing=options.allow_missing_references)
+        if proofs is not None:
+            proofs.leave_out(
+                new[1] for old, new in zip(before, entries, strict=True) if old[3] == REFERENCE and new[3] != REFERENCE
+            )
     result = materialize(
         context.root.content,
         entries,
@@ -142,7 +148,7 @@ def _place(
         threads=options.threads,
         cache=options.cache,
         progress=options.progress,
-        proofs=proofs_of(context, done.version),
+        proofs=proofs,
         manifest=manifest,
     )
     done.files = result.files

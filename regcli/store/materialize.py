@@ -239,6 +239,9 @@ class _Run:
             return self._setup.link_mode == "symlink" and self._setup.is_own_link(name, descriptor, digest)
         if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             return False
+        if self._setup.proofs is not None and status.st_nlink > 1:
+            # It may be the store's own file, which somebody can write to later.
+            return False
         try:
             opened = os.open(name, _READ, dir_fd=descriptor)
         except OSError:

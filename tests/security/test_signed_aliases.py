@@ -809,6 +809,29 @@ def test_signed_files_are_not_shared_with_the_root(place: Place, regcli: Run) ->
         assert regcli("download", "model/zoo:v0", "-o", mode, "--link-mode", mode).code == 0
 
 
+def test_a_link_to_the_store_that_an_earlier_download_left_is_replaced(place: Place, regcli: Run) -> None:
+    regcli("download", "model/zoo:v0", "-o", "out", "--link-mode", "hardlink").ok()
+    assert (place.work / "out/model.bin").stat().st_nlink == 2
+    regcli("download", REF, "-o", "out").ok()
+    assert swap_bytes(place.root, GOOD, EVIL) == 2
+    assert (place.work / "out/model.bin").read_bytes() == GOOD
+
+
+def test_what_a_signed_version_refers_to_is_fetched(place: Place, regcli: Run) -> None:
+    """A signature is about the reference and the digest in it; the file that it leads to is another version's."""
+    (place.work / "more").mkdir()
+    (place.work / "more/own.txt").write_text("its own")
+    regcli("log", "more", "-n", "refs", "-t", "model", "--ref", "regcli-artifact://zoo:v0/model.bin").ok()
+    regcli("link", "refs", "model/refs", "-a", "production", "--sign-key", place.alice).ok()
+    regcli("download", "model/refs:production", "-o", "out").ok()
+    assert (place.work / "out/model.bin").read_bytes() == GOOD
+    assert (place.work / "out/own.txt").read_text() == "its own"
+    shutil.rmtree(place.work / "out")
+    swap_bytes(place.root, b"its own", b"another")
+    assert regcli("download", "model/refs:production", "-o", "out").code in (5, 6)
+    assert not (place.work / "out/own.txt").exists()
+
+
 def test_a_lost_list_of_digests_is_made_up_for(place: Place, regcli: Run) -> None:
     """The BLAKE3 list is derived: a damaged one costs time, and hides nothing."""
     import blake3
