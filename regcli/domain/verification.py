@@ -10,6 +10,7 @@ from regcli.domain.manifests import read_manifest
 from regcli.domain.report import Problem, Report
 from regcli.domain.resolving import resolve
 from regcli.errors import MissingBlobError, NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
+from regcli.model import fold
 from regcli.store import backrefs, files
 from regcli.store.blobs import blob_path
 from regcli.store.content import Content
@@ -311,24 +312,41 @@ def _readable_registry(settings: Chain) -> Registry | None:
 
 def _check_signatures(context: Context, report: Report) -> None:
     """Check who signed the aliases that must be signed, for a user who trusts anybody at all."""
-    from regcli.domain import roles
-    from regcli.domain.collections import list_collections
-    from regcli.domain.registries import list_registries, signed_names
-    from regcli.domain.sealing import check_alias
+    from regcli.domain.registries import find_registry, list_registries, signed_names
     from regcli.domain.signers import list_signers
 
-    signed = [registry for registry in list_registries(context) if signed_names(registry.state)]
-    if not signed or not list_signers(context.trust):
+    found = [(registry, registry.name) for registry in list_registries(context)]
+    seen = context.trust.has_seen(context.root)
+    if not (seen or any(signed_names(registry.state) for registry, _ in found)) or not list_signers(context.trust):
         return
-    for registry in signed:
-        for collection in list_collections(context, registry.base, registry):
-            for shown, index in collection.state["aliases"].values():
-                if not roles.is_signed(registry.state, shown):
-                    continue
-                try:
+    known = {fold(name) for _, name in found}
+    for name in context.trust.witness(context.root).registries() if seen else ():
+        if name not in known:
+            # Another registry may have been put under the name.
+            try:
+                found.append((find_registry(context, name), name))
+            except RegcliError:
+                continue
+    for registry, asked in found:
+        _check_signed_aliases(context, report, registry, asked, seen=seen)
+
+
+def _check_signed_aliases(context: Context, report: Report, registry: Registry, asked: str, *, seen: bool) -> None:
+    from regcli.domain.collections import list_collections
+    from regcli.domain.sealing import check_absence, check_alias, needs_check
+
+    for collection in list_collections(context, registry.base, registry):
+        aliases = {key: (shown, index) for key, (shown, index) in collection.state["aliases"].items()}
+        gone = dict.fromkeys(context.trust.witness(context.root).aliases(collection.place)) if seen else {}
+        for key in {**gone, **aliases}:
+            shown, index = aliases.get(key, (key, None))
+            try:
+                if index is None:
+                    check_absence(context, collection, shown)
+                elif needs_check(context, collection, shown, asked):
                     check_alias(context, collection, shown, index, collection.snapshot.records.get(index))
-                except SignatureRefusedError as error:
-                    report.problems.append(Problem("history", collection.chain.log, error.message, f"{collection.ref}:{shown}"))
+            except SignatureRefusedError as error:
+                report.problems.append(Problem("history", collection.chain.log, error.message, f"{collection.ref}:{shown}"))
 
 
 def _check_foreign(context: Context, report: Report) -> None:

@@ -172,6 +172,15 @@ class Witness:
         found: Mark | None = self._root.document()["aliases"].get(place, {}).get(key)
         return found
 
+    def registries(self) -> list[str]:
+        """Return the keys of the names of registries that had signed aliases. Raises as `mark` does."""
+        required = {**self._root.document()["required"], **self._here.document()["required"]}
+        return sorted(name for name, aliases in required.items() if aliases and "/" not in name)
+
+    def aliases(self, place: str) -> list[str]:
+        """Return the keys of the aliases of a collection of which a statement was seen. Raises as `mark` does."""
+        return list(self._root.document()["aliases"].get(place, {}))
+
     def remember(self, context: Context, place: str, ref: str, key: str, mark: Mark) -> None:
         """Keep a statement as the newest that was seen. Where that cannot be, a warning says so.
 

@@ -377,6 +377,16 @@ def test_verify_of_the_whole_root_names_every_alias_that_is_not_signed_as_it_mus
     place.run("verify", home=stranger).ok()
 
 
+@pytest.mark.parametrize("forgery", FORGERIES, ids=name_of)
+def test_verify_of_the_whole_root_finds_every_forgery(place: Place, regcli: Run, forgery: Forgery) -> None:
+    regcli("resolve", REF).ok()
+    forgery(place)
+    done = regcli("verify", "--json")
+    assert done.code == 1, done
+    words = "does not say what the log says" if forgery is edit_the_head else "alias 'production'"
+    assert any(words in problem["message"] for problem in done.json["problems"]), done.json
+
+
 def test_the_honest_way_to_move_the_alias(place: Place, regcli: Run) -> None:
     regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice).ok()
     assert regcli("resolve", REF).ok().lines == ["model/zoo:v1"]
