@@ -123,6 +123,9 @@ def _rows_of(path: str, identity: bytes) -> tuple[list[Row], list[str]]:
             return sorted(packs.scan(descriptor), key=_offset_of), [str(error)]
         position = packs.HEADER.size
         for _, length, offset in rows:
+            if offset - packs.RECORD.size < position:
+                # Nobody wrote such an index by accident, and a few bytes could be named a million times.
+                return sorted(packs.scan(descriptor), key=_offset_of), ["the index is damaged: records overlap"]
             if offset - packs.RECORD.size != position:
                 wrong.append(f"bytes at {position} belong to no record")
             position = offset + length
@@ -161,17 +164,23 @@ def _check_records(path: str, rows: list[Row]) -> list[Problem]:
         return []
     except OSError as error:
         return [("corrupt", path, None, f"pack {path} cannot be opened: {reason_of(error)}")]
-    buffer = bytearray(1 << 20)
-    view = memoryview(buffer)
+    view = memoryview(bytearray(packs.SMALL + packs.RECORD.size))
     digest_of = xxhash.xxh3_128_digest
     header_of = packs.RECORD.pack
     start = filled = 0
     try:
         for digest, length, offset in rows:
             first, size = offset - 24, length + 24
+            if size > len(view):
+                # No writer packs what is so large, so that it is no buffer's worth: whoever made the pack says how large it is.
+                header = packs.read_exactly(descriptor, 24, first)
+                if (
+                    header != header_of(packs.RECORD_MAGIC, length, digest)
+                    or packs.digest_at(descriptor, offset, length) != digest
+                ):
+                    problems.append(("corrupt", path, digest.hex(), f"blob {digest.hex()} is corrupt in {path}"))
+                continue
             if first < start or first + size > start + filled:
-                if size > len(view):
-                    view = memoryview(bytearray(size))
                 start, filled = first, packs.fill(descriptor, view, first)
             at = first - start
             if (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from struct import Struct
 
@@ -29,6 +30,10 @@ END_MAGIC = b"regclend"
 SUFFIX = ".pack"
 _CHUNK = 1 << 20
 _PARTS = 512
+# How much a scan may read in vain: so many times the pack, and so many bytes.
+_VAIN_FACTOR = 4
+_VAIN = 64 << 20
+_FIRST_LOOK = 4096
 
 
 class PackError(Exception):
@@ -199,32 +204,64 @@ def read_trailer(descriptor: int, identity: bytes) -> tuple[Index, int]:
 def scan(descriptor: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield (digest, length, offset) of each intact record, looking at nothing but the records themselves.
 
-    After damage the search goes on at the next magic: one broken record does not hide those behind it.
+    After damage the search goes on at the next magic: one broken record does not hide those behind it. What looks like a record
+    and is none costs time, and a pack can be made of nothing else. So there is a limit to what is hashed in vain: first long
+    records are passed over, which no writer makes and which text that holds the magic seems to begin; at last the search ends.
     """
     size = os.fstat(descriptor).st_size
+    spare_for_long = spare = _VAIN_FACTOR * size + _VAIN
     position = HEADER.size
-    while position + RECORD.size <= size:
+    while position + RECORD.size <= size and spare > 0:
         magic, length, digest = RECORD.unpack(read_exactly(descriptor, RECORD.size, position))
         start = position + RECORD.size
-        if magic == RECORD_MAGIC and start + length <= size:
-            data = read_exactly(descriptor, length, start)
-            if xxhash.xxh3_128_digest(data) == digest:
+        if magic == RECORD_MAGIC and start + length <= size and (length <= SMALL or spare_for_long > 0):
+            if digest_at(descriptor, start, length) == digest:
                 yield digest, length, start
                 position = start + length
                 continue
+            if length <= SMALL:
+                spare -= length
+            else:
+                spare_for_long -= length
+        spare -= _FIRST_LOOK
         position = _next_magic(descriptor, position + 1, size)
 
 
+def digest_at(descriptor: int, offset: int, length: int) -> bytes:
+    """Return the digest of some bytes, of which no more than a piece is held in memory."""
+    state = xxhash.xxh3_128()
+    end = offset + length
+    while offset < end and (piece := read_exactly(descriptor, min(_CHUNK, end - offset), offset)):
+        state.update(piece)
+        offset += len(piece)
+    return state.digest()
+
+
 def _next_magic(descriptor: int, position: int, size: int) -> int:
+    step = _FIRST_LOOK
     while position < size:
-        chunk = read_exactly(descriptor, _CHUNK, position)
+        chunk = read_exactly(descriptor, step, position)
         at = chunk.find(RECORD_MAGIC)
         if at >= 0:
             return position + at
-        if len(chunk) < _CHUNK:
+        if len(chunk) < step:
             break
         position += len(chunk) - len(RECORD_MAGIC) + 1
+        step = _CHUNK
+        if chunk.count(0) == len(chunk):
+            position = _after_hole(descriptor, position, size)
     return size
+
+
+def _after_hole(descriptor: int, position: int, size: int) -> int:
+    """Return where the next written bytes are: a file may claim any size without taking room, or reading it any end."""
+    if not hasattr(os, "SEEK_DATA"):
+        return position
+    try:
+        return os.lseek(descriptor, position, os.SEEK_DATA)
+    except OSError as error:
+        # No such offset: nothing but a hole follows. What else may fail (a file system that does not know) is read through.
+        return size if error.errno == errno.ENXIO else position
 
 
 def scanned_index(descriptor: int, identity: bytes) -> Index:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from regcli.store import packs
+from regcli.store.packindex import LOCATION, encode_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +187,66 @@ def test_a_process_that_has_not_imported_json_finds_it_out_too(run: Run, log: Pa
     done = run("resolve", "zoo")
     assert done.code == 6, done
     assert "is corrupt" in done.stderr
+
+
+def _pack(kind: str, header: bytes, digest: bytes) -> tuple[bytes, int, bytes]:
+    """Return the beginning of a hostile pack, how much of nothing follows, and its end."""
+    count = 1 << 17
+    if kind == "many long records":
+        return header + packs.RECORD.pack(packs.RECORD_MAGIC, 8 * count, b"")[:8] * 2 * count, 0, b""
+    if kind == "many short records":
+        return header + packs.RECORD.pack(packs.RECORD_MAGIC, packs.SMALL - 1, b"")[:8] * 2 * count, 0, b""
+    if kind == "a long record":
+        return header + packs.RECORD.pack(packs.RECORD_MAGIC, 600 << 20, digest), 600 << 20, b""
+    if kind == "a terabyte of nothing":
+        return header, 1 << 40, b""
+    if kind == "a long record with an index":
+        # Not the manifest's, which is read as a whole and may be a gigabyte.
+        digest = digest[::-1]
+        rows = [(digest, LOCATION.pack(0, 600 << 20, packs.HEADER.size + packs.RECORD.size))]
+        hole, beginning = 600 << 20, header + packs.RECORD.pack(packs.RECORD_MAGIC, 600 << 20, digest)
+    else:
+        rows = [
+            (digest[:8] + number.to_bytes(8, "big"), LOCATION.pack(0, 30 << 20, packs.HEADER.size + packs.RECORD.size))
+            for number in range(5000)
+        ]
+        hole, beginning = 30 << 20, header + packs.RECORD.pack(packs.RECORD_MAGIC, 30 << 20, digest)
+    index = encode_index(rows, [header[16:]])
+    return beginning, hole, index + packs.footer_for(len(beginning) + hole, len(index), header)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit counts otherwise elsewhere")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "many long records",
+        "many short records",
+        "a long record",
+        "a terabyte of nothing",
+        "a long record with an index",
+        "one record many times",
+    ],
+)
+def test_a_pack(log: Path, root: Path, home: Path, tmp_path: Path, kind: str) -> None:
+    path = next((root / "packs").glob("*.pack"))
+    record = next(op["record"] for op in json.loads((log / "0000000001.json").read_bytes())["ops"] if "record" in op)
+    beginning, hole, end = _pack(kind, path.read_bytes()[: packs.HEADER.size], bytes.fromhex(record["manifest"]))
+    put(path, beginning)
+    with path.open("r+b") as stream:
+        stream.truncate(len(beginning) + hole)
+        stream.seek(0, os.SEEK_END)
+        stream.write(end)
+    script = (
+        "import resource, sys\n"
+        "from regcli.__main__ import main\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (500 << 20,) * 2)\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    for command, code in ((["download", "zoo", "-o", str(tmp_path / "out")], 6), (["verify"], 1)):
+        argv = [sys.executable, "-c", script, "--root", str(root), *command]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == code, done.stderr[-500:]
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit counts otherwise elsewhere")
