@@ -76,6 +76,18 @@ def compile_filter(filter: Mapping[str, Any] | None, fields: Mapping[str, str], 
     return lambda record: all(test(record) for test in tests)
 
 
+def asks_for(filter: Any, fields: Mapping[str, str], key: str) -> bool:
+    """Tell whether a filter, which was compiled before, names a field that reads this key of the record."""
+    if isinstance(filter, (list, tuple)):
+        return any(asks_for(part, fields, key) for part in filter)
+    if not hasattr(filter, "items"):
+        return False
+    return any(
+        fields.get(str(name)) == key or ((name in _LOGIC or name == "$not") and asks_for(inner, fields, key))
+        for name, inner in filter.items()
+    )
+
+
 def _field(name: Any, fields: Mapping[str, str], what: str) -> tuple[str, list[str]]:
     head, *path = str(name).split(".")
     key = fields.get(head)

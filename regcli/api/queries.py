@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from regcli.api import session
 from regcli.api.collections import ArtifactCollection
+from regcli.api.errors import translated
 from regcli.api.filters import (
     COLLECTION_FIELDS,
     NAMED,
     REGISTRY_FIELDS,
     VERSION_FIELDS,
+    asks_for,
     compile_filter,
     parse_order,
     sort_rows,
@@ -21,7 +23,7 @@ from regcli.domain import collections as store
 from regcli.domain.listing import list_visible_registries
 from regcli.domain.resolving import Version
 from regcli.domain.sources import Sources, searched_fields
-from regcli.model import fold
+from regcli.model import LATEST, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -158,6 +160,7 @@ class Versions(Pages["Artifact"]):
         """Begin a query; use `Registries.versions`."""
         matches = compile_filter(filter, VERSION_FIELDS, "versions")
         by = parse_order(order, _VERSIONS, "versions")
+        by_alias = asks_for(filter, VERSION_FIELDS, "aliases")
 
         def rows(after: str | None) -> Iterator[tuple[str, Artifact]]:
             from regcli.api.artifact import Artifact
@@ -168,9 +171,24 @@ class Versions(Pages["Artifact"]):
                 found = iter(sort_rows(list(found), by))
             for _, (version, shared) in found:
                 key = f"{_collection_key(version.collection)}\n{version.index}"
+                if by_alias:
+                    translated(_hold_to_signatures)(context, version)
                 yield key, Artifact._from_version(context, version, shared=shared)
 
         super().__init__(rows, per_page=per_page, start=start, resumable=by is None and collections._resumable)
+
+
+def _hold_to_signatures(context: Context, version: Version) -> None:
+    """Check those aliases of a version that must be signed, since it was found by an alias.
+
+    Raises:
+        SignatureRefusedError: one is not as it must be.
+    """
+    from regcli.domain.sealing import hold_to_signature, needs_check
+
+    for alias in version.aliases:
+        if alias != LATEST and needs_check(context, version.collection, alias):
+            hold_to_signature(context, version, alias, 0)
 
 
 def _without_prefix(filter: Filter) -> Filter:

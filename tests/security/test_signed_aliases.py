@@ -883,18 +883,18 @@ def test_a_lock_keeps_what_was_signed_once(place: Place, regcli: Run) -> None:
     assert regcli("sync", "--allow-unsigned").code == 0
 
 
-def test_the_library_checks_as_the_commands_do(place: Place) -> None:
-    script = (
-        "import regcli, sys\n"
-        "artifact = regcli.Api().artifact('model/zoo:production')\n"
-        "print(artifact.version, artifact.download(sys.argv[1]))\n"
-    )
+@pytest.mark.parametrize(
+    "found",
+    [
+        "regcli.Api().artifact('model/zoo:production')",
+        "regcli.Api().registries().versions(filter={'alias': 'production'})[0]",
+        "regcli.Api().registries().collections().versions(filter={'$or': [{'aliases': {'$in': ['production']}}]})[0]",
+    ],
+)
+def test_the_library_checks_as_the_commands_do(place: Place, found: str) -> None:
+    script = f"import regcli, sys\nartifact = {found}\nprint(artifact.version, artifact.download(sys.argv[1]))\n"
 
     def use(target: str) -> subprocess.CompletedProcess[str]:
-        import sys
-
-        from tests.conftest import clean_environment
-
         return subprocess.run(
             [sys.executable, "-c", script, target],
             cwd=place.work, env=clean_environment(place.home, place.root), capture_output=True, text=True, check=False,
