@@ -43,10 +43,11 @@ def links_of(context: Context, artifact_id: str, *, strict: bool = False) -> Ite
             may be one that forbids it.
 
     Raises:
-        IntegrityError: `strict`, and something is damaged.
+        IntegrityError: `strict`, and something is damaged. StorageError: `strict`, and something cannot be read.
     """
     opened: dict[str, Collection] = {}
-    for _, place, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK, strict=strict):
+    markers = backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK, strict=strict, unread=context.warnings)
+    for _, place, number in markers:
         try:
             collection = opened[place] = opened.get(place) or open_place(context, place)
             record = collection.snapshot.records.get(number)
@@ -149,7 +150,7 @@ def consumers(context: Context, artifact_id: str) -> list[str]:
     """Return references of the versions, and names of the runs, that used the artifact as input."""
     found = set()
     opened: dict[str, Collection] = {}
-    for kind, place, number in backrefs.read_backrefs(context.root.path, artifact_id):
+    for kind, place, number in backrefs.read_backrefs(context.root.path, artifact_id, unread=context.warnings):
         try:
             if kind == backrefs.INPUT:
                 # A collection whose every version was made from this one is opened once.

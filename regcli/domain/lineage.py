@@ -219,7 +219,8 @@ class _Walk:
         if version is None:
             return
         identity = version.record["id"]
-        for kind, place, number in backrefs.read_backrefs(self._context.root.path, identity):
+        context = self._context
+        for kind, place, number in backrefs.read_backrefs(context.root.path, identity, unread=context.warnings):
             if kind == backrefs.USE:
                 run = self._run_at(place)
                 if run is not None and any(item["id"] == identity for item in run["used"]):
@@ -236,7 +237,7 @@ class _Walk:
                     yield self.version_node(other), INPUT
             elif kind == backrefs.LINK and record["id"] == identity and is_live(record) and collection.exists:
                 registry = collection.registry
-                if registry is None or allows(registry.state, self._context.user, "view"):
+                if registry is None or allows(registry.state, context.user, "view"):
                     yield self.link_node(other), LINK
 
     def _edge_node(self, item: dict[str, Any]) -> Node:

@@ -120,7 +120,7 @@ def referrers_of(context: Context, artifact_id: str) -> Iterator[Version]:
     """Yield every version that is there and refers to the version with this id, for whoever is about to delete it.
 
     Raises:
-        IntegrityError: something is damaged, so that it cannot be known.
+        IntegrityError: something is damaged, so that it cannot be known. StorageError: something cannot be read.
     """
     opened: dict[str, Collection] = {}
     for _, place, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.REFERENCE, strict=True):

@@ -323,7 +323,7 @@ def run_used(context: Context, place: str, artifact_id: str) -> list[str]:
 def runs_that_used(context: Context, artifact_id: str) -> list[tuple[Chain, Snapshot]]:
     """Return the runs that used an artifact, through whichever of its memberships, ordered by reference."""
     found = {}
-    for _, place, _ in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.USE):
+    for _, place, _ in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.USE, unread=context.warnings):
         if run_used(context, place, artifact_id):
             chain = chain_of(context, f"{context.root.path}/{place}")
             snapshot = chain.read()

@@ -7,7 +7,7 @@ at least the pointers to it. One whose commit never came is harmless, since whoe
 
 from __future__ import annotations
 
-from regcli.errors import IntegrityError, RegcliError
+from regcli.errors import IntegrityError, RegcliError, StorageError
 from regcli.store import files, jsontext
 
 LINK = "link"
@@ -15,6 +15,10 @@ INPUT = "input"
 USE = "use"
 REFERENCE = "reference"
 _HEX = frozenset("0123456789abcdef")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def _directory(root: str, artifact_id: str) -> str:
@@ -50,7 +54,7 @@ def add_backref(root: str, artifact_id: str, kind: str, place: str, number: int)
     if files.create_exclusive(path, data):
         return
     try:
-        if read_marker(path, kind, place, number):
+        if _says(path, kind, place, number):
             # Its writer may have been killed before the name was durable.
             files.fsync_recent(directory)
         else:
@@ -60,22 +64,33 @@ def add_backref(root: str, artifact_id: str, kind: str, place: str, number: int)
         raise files.explain(error, f"cannot write {path}") from error
 
 
-def read_marker(path: str, kind: str, place: str, number: int) -> bool:
-    """Tell whether a marker is there and says exactly this."""
-    return _parse(path) == (kind, place, number)
+def _says(path: str, kind: str, place: str, number: int) -> bool:
+    """Tell whether a marker can be read and says exactly this."""
+    try:
+        return _read(path) == (kind, place, number)
+    except StorageError:
+        return False
 
 
-def _parse(path: str) -> tuple[str, str, int] | None:
-    """Return what a marker says; None when it is damaged, or another marker under this name."""
+def _read(path: str) -> tuple[str, str, int] | None:
+    """Return what a marker says; None when it is gone, damaged, or another marker under this name.
+
+    Raises:
+        StorageError: it cannot be read, which says nothing about what it says.
+    """
     try:
         document = jsontext.loads(files.read_document(path, 65536), path)
         kind, place, number = str(document["kind"]), str(document["place"]), int(document["number"])
+    except StorageError:
+        raise
     except (RegcliError, OSError, KeyError, TypeError, ValueError):
         return None
     return (kind, place, number) if path.endswith(f"/{_marker_name(kind, place, number)}") else None
 
 
-def read_backrefs(root: str, artifact_id: str, kind: str | None = None, *, strict: bool = False) -> list[tuple[str, str, int]]:
+def read_backrefs(
+    root: str, artifact_id: str, kind: str | None = None, *, strict: bool = False, unread: list[str] | None = None
+) -> list[tuple[str, str, int]]:
     """Return (kind, place, number) of every marker, sorted; damaged ones are left out (`verify` writes them again).
 
     Args:
@@ -83,16 +98,24 @@ def read_backrefs(root: str, artifact_id: str, kind: str | None = None, *, stric
         artifact_id: 32 hex digits.
         kind: only markers of this kind.
         strict: refuse to answer when a marker is damaged: for whoever is about to delete what is pointed to.
+        unread: without `strict`, gets a sentence about each marker that cannot be read.
 
     Raises:
-        IntegrityError: `strict`, and a marker cannot be read.
+        IntegrityError: `strict`, and a marker is damaged. StorageError: `strict`, and one cannot be read.
     """
     directory = _directory(root, artifact_id)
     found = []
     for name in files.scan_names(directory):
         if name.startswith(".") or (kind is not None and not name.startswith(f"{kind}-")):
             continue
-        marker = _parse(f"{directory}/{name}")
+        try:
+            marker = _read(f"{directory}/{name}")
+        except StorageError as error:
+            if strict:
+                raise
+            if unread is not None:
+                unread.append(error.message)
+            continue
         if marker is not None:
             found.append(marker)
         elif strict:
@@ -100,19 +123,37 @@ def read_backrefs(root: str, artifact_id: str, kind: str | None = None, *, stric
     return sorted(found)
 
 
-def remove_damaged(root: str) -> list[str]:
-    """Delete the markers that say nothing, after those that something points from were written again; returns their paths."""
-    removed = []
+def all_markers(root: str) -> Iterator[tuple[str, tuple[str, str, int] | None]]:
+    """Yield the path of every marker that can be read, with what it says: (kind, place, number), or None for a damaged one."""
     top = f"{root}/backrefs"
     for prefix in files.scan_names(top):
         for artifact_id in files.scan_names(f"{top}/{prefix}"):
             for name in files.scan_names(f"{top}/{prefix}/{artifact_id}"):
+                if name.startswith("."):
+                    continue
                 path = f"{top}/{prefix}/{artifact_id}/{name}"
-                if not name.startswith(".") and _parse(path) is None:
-                    try:
-                        files.remove_obstacle(path)
-                    except OSError:
-                        pass
-                    files.remove_names(f"{top}/{prefix}/{artifact_id}", [name])
-                    removed.append(path)
+                try:
+                    yield path, _read(path)
+                except StorageError:
+                    continue
+
+
+def remove_damaged(root: str, hear: Callable[[str, str, int], object] | None = None) -> list[str]:
+    """Delete the markers that say nothing, after those that something points from were written again; returns their paths.
+
+    `hear` is told what the others say.
+    """
+    removed = []
+    for path, marker in all_markers(root):
+        if marker is not None:
+            if hear is not None:
+                hear(*marker)
+            continue
+        try:
+            files.remove_obstacle(path)
+        except OSError:
+            pass
+        directory, _, name = path.rpartition("/")
+        files.remove_names(directory, [name])
+        removed.append(path)
     return removed
