@@ -194,9 +194,10 @@ def add_signer(
     options = [f'namespaces="{",".join(namespaces)}"'] if namespaces else []
     for name, value in (("valid-after", valid_after), ("valid-before", valid_before)):
         if value is not None:
-            if not value.removesuffix("Z").isdigit() or len(value.removesuffix("Z")) not in (8, 12, 14):
-                raise UsageError(f"{quote(value)} is not a time", hint="write YYYYMMDD or YYYYMMDDHHMMSSZ")
+            _check_time(value)
             options.append(f'{name}="{value}"')
+    if valid_after is not None and valid_before is not None and valid_after >= valid_before:
+        raise UsageError(f"from {valid_after} until {valid_before} is no time at all", hint="--valid-after is the earlier one")
     signer = Signer([principal], key, options, is_system=False)
     line = " ".join([principal, *([",".join(options)] if options else []), key])
     path = _signers_path(trust)
@@ -206,6 +207,20 @@ def add_signer(
     kept = [old for old in lines if not _is(old, principal, key)]
     _write(path, [*kept, line])
     return signer, True
+
+
+def _check_time(text: str) -> None:
+    """Refuse what `ssh-keygen` would not read: one such line, and the key would never be believed."""
+    from datetime import datetime
+
+    digits = text.removesuffix("Z")
+    form = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}.get(len(digits))
+    try:
+        if form is None or not (digits.isascii() and digits.isdigit()):
+            raise ValueError
+        datetime.strptime(digits, form)  # noqa: DTZ007 - only whether the calendar has it
+    except ValueError:
+        raise UsageError(f"{quote(text)} is not a time", hint="write YYYYMMDD or YYYYMMDDHHMMSSZ") from None
 
 
 def _is(line: str, principal: str, key: str | None) -> bool:

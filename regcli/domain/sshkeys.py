@@ -35,10 +35,12 @@ def check_signature(signers_path: str, principal: str, text: bytes, signature: b
     if len(text) > MAX_STATEMENT or len(signature) > MAX_SIGNATURE:
         return "it is too large"
     command = [PROGRAM, "-Y", "verify", "-f", signers_path, "-I", principal, "-n", NAMESPACE]
-    if revoked_path is not None:
-        command += ["-r", revoked_path]
+    revoking = [] if revoked_path is None else ["-r", revoked_path]
     try:
-        code, output = _run_check(command, text, signature)
+        code, output = _run_check([*command, *revoking], text, signature)
+        # The program does not tell a key that is revoked from one that is not listed.
+        if code != 0 and revoking and _run_check(command, text, signature)[0] == 0:
+            return f"its key is revoked by {revoked_path}, or that file is no list of keys"
     except OSError as error:
         return f"{PROGRAM} cannot be run: {reason_of(error)}"
     if code == 0:

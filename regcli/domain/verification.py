@@ -317,18 +317,25 @@ def _check_signatures(context: Context, report: Report) -> None:
 
     found = [(registry, registry.name) for registry in list_registries(context)]
     seen = context.trust.has_seen(context.root)
-    if not (seen or any(signed_names(registry.state) for registry, _ in found)) or not list_signers(context.trust):
+    if not seen and not any(signed_names(registry.state) for registry, _ in found):
         return
-    known = {fold(name) for _, name in found}
-    for name in context.trust.witness(context.root).registries() if seen else ():
-        if name not in known:
-            # Another registry may have been put under the name.
-            try:
-                found.append((find_registry(context, name), name))
-            except RegcliError:
-                continue
-    for registry, asked in found:
-        _check_signed_aliases(context, report, registry, asked, seen=seen)
+    try:
+        if not list_signers(context.trust):
+            context.warnings.append("signatures of aliases were not checked: you trust no signers yet (`regcli trust add`)")
+            return
+        known = {fold(name) for _, name in found}
+        for name in context.trust.witness(context.root).registries() if seen else ():
+            if name not in known:
+                # Another registry may have been put under the name.
+                try:
+                    found.append((find_registry(context, name), name))
+                except RegcliError:
+                    continue
+        for registry, asked in found:
+            _check_signed_aliases(context, report, registry, asked, seen=seen)
+    except SignatureRefusedError as error:
+        # What the user keeps about signatures cannot be used. That is one problem more, and hides none of the others.
+        report.problems.append(Problem("history", context.root.path, error.message))
 
 
 def _check_signed_aliases(context: Context, report: Report, registry: Registry, asked: str, *, seen: bool) -> None:

@@ -68,7 +68,7 @@ def ls(ctx: typer.Context) -> None:
     session.emit(
         {"signers": documents, "path": session.context.trust.signers_path},
         table(
-            ["Principal", "Key", "Fingerprint", "May sign", "Listed by"],
+            ["Principal", "Key", "Fingerprint", "May sign", "Listed by", "Limits"],
             [
                 (
                     row["principal"],
@@ -76,6 +76,7 @@ def ls(ctx: typer.Context) -> None:
                     row["fingerprint"],
                     ", ".join(row["namespaces"]) or "anything",
                     "the machine" if row["system"] else "you",
+                    ", ".join(row["options"]),
                 )
                 for row in documents
             ],
