@@ -191,12 +191,8 @@ class Catalog:
         return _build(self._context.root.id, collection, path)
 
     def _path(self, base: str) -> str:
-        import xxhash
-
-        root = self._context.root
-        # In a shared root everybody has their own: what another user wrote could say what the log does not.
-        folder = "catalog" if root.shared is None else f"catalog-{os.geteuid()}"
-        return f"{root.path}/cache/{folder}/{xxhash.xxh3_128_hexdigest(base[len(root.path) + 1 :].encode())}"
+        place = base[len(self._context.root.path) + 1 :]
+        return f"{_folder(self._context)}/{_file_name(place)}"
 
     def _cached(self, path: str, base: str, registry: Registry | None, *, columns: bool) -> Entry | None:
         try:
@@ -239,6 +235,47 @@ class Catalog:
         except KeyError:
             # Written by a version of the program that kept less.
             return None
+
+
+def _folder(context: Context) -> str:
+    # In a shared root everybody has their own: what another user wrote could say what the log does not.
+    folder = "catalog" if context.root.shared is None else f"catalog-{os.geteuid()}"
+    return f"{context.root.path}/cache/{folder}"
+
+
+def _file_name(place: str) -> str:
+    import xxhash
+
+    return xxhash.xxh3_128_hexdigest(place.encode())
+
+
+def remembered(context: Context) -> Iterator[tuple[str, int]]:
+    """Yield place and commit of every collection that was read into the catalog once, whether it is still there or not."""
+    folder = _folder(context)
+    for name in sorted(files.scan_names(folder)):
+        try:
+            descriptor = os.open(f"{folder}/{name}", files.READ)
+        except OSError:
+            continue
+        try:
+            if context.root.shared is not None and os.fstat(descriptor).st_uid != os.geteuid():
+                continue
+            data = os.read(descriptor, _FIRST_READ)
+            size = int.from_bytes(data[8:12], "little")
+            if data[:8] != _MAGIC or size > _LIMIT:
+                continue
+            if len(data) < 12 + size:
+                data += _read_rest(descriptor)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+        header = jsontext.unseal(data[12 : 12 + size])
+        if header is None or header.get("root") != context.root.id:
+            continue
+        place, seq = header.get("base"), header.get("seq")
+        if isinstance(place, str) and isinstance(seq, int) and seq > 0 and name == _file_name(place):
+            yield place, seq
 
 
 def _nothing(state: State) -> dict[str, Any]:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
     from regcli.domain.context import Context
     from regcli.domain.report import Report
+    from regcli.domain.vanished import Witnesses
     from regcli.store.chain import Chain
 
 
-def check_chain(report: Report, chain: Chain) -> Any:
-    """Check every commit and report each that is damaged; returns the replayed state, or None when it cannot be had."""
+def check_chain(report: Report, chain: Chain, witnesses: Witnesses) -> Any:
+    """Check every commit and report each that is damaged; returns the replayed state, or None when it cannot be had.
+
+    `witnesses` hears what the commits tell of other logs.
+    """
     numbers = []
     for name in files.scan_names(chain.log):
         stem, _, ending = name.partition(".")
@@ -48,7 +52,7 @@ def check_chain(report: Report, chain: Chain) -> Any:
                 # What came before is damaged and already reported; this commit says itself what it follows.
                 document = jsontext.loads(data, path)
                 prev = document.get("prev", prev) if isinstance(document, dict) else prev
-            chain.parse(data, path, seq, prev)
+            witnesses.hear_commit(chain.parse(data, path, seq, prev), chain.place)
             previous_known = True
         except RegcliError as error:
             problems.append(Problem("history", path, error.message))
@@ -114,18 +118,6 @@ def _check_head(problems: list[Problem], chain: Chain, snapshot: Any) -> None:
             return
     if claimed.records.damaged:
         chain.refresh_head(claimed)
-
-
-def check_origins(context: Context, report: Report, snapshot: Any, chain: Chain) -> None:
-    """Report the collections that links point to and that are gone with their directory, of which nothing else tells."""
-    if snapshot.state["kind"] != LINK:
-        return
-    places = {record["source"]["place"] for _, record in snapshot.records.ascending() if is_live(record)}
-    for place in sorted(places):
-        path = f"{context.root.path}/{place}/log"
-        if not files.is_there(path):
-            words = f"{path} is missing: the collection from which {chain.place} has links is gone"
-            report.problems.append(Problem("history", path, words))
 
 
 def check_markers(context: Context, report: Report, snapshot: Any, chain: Chain) -> None:

@@ -281,13 +281,15 @@ def reread(notice: Notice) -> Notice | None:
 
 def done(context: Context) -> list[Notice]:
     """Return the notices that are done, oldest first."""
-    found = []
-    for directory in directories(context):
-        for name in files.scan_names(f"{directory}/done"):
-            document = _document(f"{directory}/done/{name}") if name.endswith(".json") else None
-            if document is not None:
-                found.append(Notice(directory, document, document.get("tries") or [], str(document.get("status"))))
-    return sorted(found, key=age)
+    return sorted([notice for directory in directories(context) for notice in done_in(directory)], key=age)
+
+
+def done_in(directory: str) -> Iterator[Notice]:
+    """Yield the notices of one directory that are done."""
+    for name in files.scan_names(f"{directory}/done"):
+        document = _document(f"{directory}/done/{name}") if name.endswith(".json") else None
+        if document is not None:
+            yield Notice(directory, document, document.get("tries") or [], str(document.get("status")))
 
 
 def _document(path: str) -> dict[str, Any] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 from regcli.domain.collections import LINK, PURGED, chain_of, is_live
-from regcli.domain.log_checks import check_chain, check_markers, check_origins, check_run
+from regcli.domain.log_checks import check_chain, check_markers, check_run
 from regcli.domain.manifests import read_manifest
 from regcli.domain.report import Problem, Report
 from regcli.domain.resolving import resolve
+from regcli.domain.vanished import Witnesses
 from regcli.errors import MissingBlobError, NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
 from regcli.model import fold
 from regcli.store import backrefs, files
@@ -232,11 +233,12 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     report = Report()
     versions: dict[str, dict[str, Any]] = {}
     places: dict[str, tuple[Chain, int]] = {}
+    witnesses = Witnesses(context.root.path)
     damaged = False
     for chain, collection_base, registry_base in _chains(context):
         if progress is not None:
             progress(chain.base)
-        snapshot = check_chain(report, chain)
+        snapshot = check_chain(report, chain, witnesses)
         if snapshot is None:
             damaged = True
             continue
@@ -244,23 +246,35 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
         if collection_base is None:
             check_run(report, versions, snapshot, chain)
             continue
-        check_origins(context, report, snapshot, chain)
         state = snapshot.state
         owner = os.path.basename(registry_base) if registry_base else f"{state['entity']}/{state['project']}"
         for index, record in snapshot.records.ascending():
             if record["state"] == PURGED or (state["kind"] == LINK and not is_live(record)):
                 continue
+            if state["kind"] == LINK:
+                witnesses.note(record["source"]["place"], f"{chain.place} has links to it")
             ref = f"{owner}/{state['name']}:v{index}"
             versions[ref] = record
             places[ref] = (chain, index)
+    _hear_markers(context, witnesses, mend=not damaged)
+    witnesses.hear_memory(context)
+    witnesses.report(report)
     if not damaged:
-        # What something points from was written again above; what is damaged still points from nowhere.
-        backrefs.remove_damaged(context.root.path)
         _check_signatures(context, report)
     _check_content(context, report, versions, quick=quick, everything=True)
     report.problems = [problem for problem in report.problems if not _went_meanwhile(problem, places)]
     _check_foreign(context, report)
     return report
+
+
+def _hear_markers(context: Context, witnesses: Witnesses, *, mend: bool) -> None:
+    if mend:
+        # What something points from was written again before; what is damaged still points from nowhere.
+        backrefs.remove_damaged(context.root.path, witnesses.hear_marker)
+        return
+    for _, marker in backrefs.all_markers(context.root.path):
+        if marker is not None:
+            witnesses.hear_marker(*marker)
 
 
 def _went_meanwhile(problem: Problem, places: dict[str, tuple[Chain, int]]) -> bool:

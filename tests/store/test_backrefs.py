@@ -63,6 +63,8 @@ def test_only_damaged_markers_are_removed(tmp_path: Path) -> None:
     damaged = marker_of(tmp_path, OTHER)
     damaged.chmod(0o600)
     damaged.write_bytes(b"{}")
+    found = dict(backrefs.all_markers(str(tmp_path)))
+    assert found == {str(marker_of(tmp_path)): ("link", PLACE, 1), str(damaged): None}
     assert backrefs.remove_damaged(str(tmp_path)) == [str(damaged)]
     assert not damaged.exists()
     assert backrefs.read_backrefs(str(tmp_path), ARTIFACT, strict=True) == [("link", PLACE, 1)]
