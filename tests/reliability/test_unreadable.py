@@ -104,7 +104,7 @@ def false_absences(base: Path, verb: str, broken: str | None = None) -> list[str
     for point in points:
         copy_root(whole, place.root)
         done = syscalls.fail_at(point, "EIO", LOOKS[verb], env=env, cwd=place.work, trace=trace)
-        assert syscalls.was_hit(trace), f"{point} was not reached: {done}"
+        assert syscalls.was_hit(trace, place.root), f"{point} was not reached: {done}"
         is_told = "input/output error" in done.stderr.lower() and str(place.root) in done.stderr
         # What the answer tells besides is looked up after the deletion, and may be missing with a word about it.
         is_done = verb == "delete" and done.code == 0
@@ -134,7 +134,7 @@ def test_verify_keeps_a_marker_that_it_cannot_read(tmp_path: Path, not_done: Cal
     data = place.marker.read_bytes()
     for point in points:
         done = syscalls.fail_at(point, "EIO", ["verify"], env=env, cwd=place.work, trace=trace)
-        assert syscalls.was_hit(trace), f"{point} was not reached: {done}"
+        assert syscalls.was_hit(trace, place.root), f"{point} was not reached: {done}"
         assert place.marker.is_file(), f"{point}: {done}"
         assert place.marker.read_bytes() == data
 
