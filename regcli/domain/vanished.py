@@ -12,7 +12,7 @@ from regcli.domain import outbox
 from regcli.domain.catalog import remembered
 from regcli.domain.registries import BUILT_IN
 from regcli.domain.report import Problem
-from regcli.errors import RegcliError
+from regcli.errors import IntegrityError, RegcliError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.backrefs import LINK
@@ -95,12 +95,18 @@ class Witnesses:
         if kind == LINK and registry not in _BUILT_IN:
             self.note(registry, words)
 
-    def hear_memory(self, context: Context) -> None:
+    def hear_memory(self, context: Context, report: Report) -> None:
         """Take note of what the catalog and the deliveries that are done tell, which were written after commits."""
-        for place, seq in remembered(context):
-            self.note(place, f"cache/ tells of its commit {seq}")
-        for notice in outbox.done_in(outbox.shared_directory(context)):
-            self.note(notice.marker["place"], "outbox/done/ tells of what happened there")
+        try:
+            for place, seq in remembered(context):
+                self.note(place, f"cache/ tells of its commit {seq}")
+            for notice in outbox.done_in(outbox.shared_directory(context)):
+                self.note(notice.marker["place"], "outbox/done/ tells of what happened there")
+        except IntegrityError as error:
+            report.problems.append(Problem("index", context.root.path, error.message))
+        except (OSError, RegcliError):
+            # Others may be kept from reading these; then they tell nothing.
+            return
 
     def report(self, report: Report) -> None:
         """Report what is told of and not there, a registry once with all that is known of its collections."""

@@ -257,7 +257,7 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
             versions[ref] = record
             places[ref] = (chain, index)
     _hear_markers(context, witnesses, mend=not damaged)
-    witnesses.hear_memory(context)
+    witnesses.hear_memory(context, report)
     witnesses.report(report)
     if not damaged:
         _check_signatures(context, report)

@@ -125,6 +125,15 @@ def test_a_marker_whose_commit_never_came_is_no_proof(grown: Invoke, root: Path)
     assert found(grown) == []
 
 
+def test_a_link_in_the_place_of_the_catalog_is_one_problem_among_others(grown: Invoke, root: Path) -> None:
+    shutil.rmtree(root / "cache", ignore_errors=True)
+    (root / "cache").mkdir()
+    (root / "cache" / "catalog").symlink_to("/etc")
+    shutil.rmtree(root / LOCAL / "raw")
+    problems = grown("verify", "--json").json["problems"]
+    assert sorted(problem["kind"] for problem in problems) == ["history", "index"]
+
+
 def test_a_bundle_speaks_of_places_of_another_root(grown: Invoke, root: Path, work: Path, monkeypatch: Any) -> None:
     grown("export", "trained", "-o", "b.tar").ok()
     monkeypatch.setenv("REGCLI_ROOT", str(work / "other"))
