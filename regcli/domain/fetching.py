@@ -260,7 +260,9 @@ def stream_reference(context: Context, entry: Entry) -> Iterator[bytes]:
     if is_artifact(entry):
         entry = settle_artifact(context, entry)
         if entry[3] != REFERENCE:
-            return context.root.content.stream(entry[1])
+            from regcli.domain.files import stream_proven
+
+            return stream_proven(context, entry)
     places = Places(context)
     expected = Expected(entry)
     # Opened before the first byte is asked for, so that what is gone is said before anything is written.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import resolve
-from regcli.errors import NotFoundError, UsageError
+from regcli.errors import IntegrityError, NotFoundError, UsageError
 from regcli.model import quote
 from regcli.store.manifest import EXECUTABLE, REFERENCE
 
@@ -92,8 +92,31 @@ def read_file(context: Context, text: str, path: str) -> Iterator[bytes]:
 
         return stream_reference(context, entry)
     if version.seal is None:
-        return context.root.content.stream(entry[1])
+        return stream_proven(context, entry)
     return _read_signed(context, version, entries, entry)
+
+
+def stream_proven(context: Context, entry: Entry) -> Iterator[bytes]:
+    """Yield the bytes of a stored file; all of them are proven before the first is given away.
+
+    Raises:
+        IntegrityError: the blob is damaged, or has another size than the manifest says.
+    """
+    content = context.root.content
+    found = 0
+    # Once to prove it, once to give it away: a large file does not fit into memory, and a pipe takes nothing back.
+    for chunk in content.stream(entry[1]):
+        found += len(chunk)
+        if found > entry[2]:
+            # However large it is, no more of it is read.
+            break
+    if found != entry[2]:
+        has = "more" if found > entry[2] else str(found)
+        raise IntegrityError(
+            f"the manifest says that {quote(entry[0])} has {entry[2]} bytes, but its blob has {has}",
+            hint="run `regcli verify` to see all damage",
+        )
+    yield from content.stream(entry[1])
 
 
 def _read_signed(context: Context, version: Version, entries: list[Entry], entry: Entry) -> Iterator[bytes]:

@@ -427,6 +427,9 @@ class Writer:
             self.leftovers.append((self._place, row))
             return
         try:
+            # Before anything is copied or read: a blob may be larger than the disk.
+            if (size := os.fstat(source).st_size) > row[2]:
+                _require_size(row, size)
             mode = self._setup.link_mode
             if mode in ("hardlink", "symlink") and row[3] != EXECUTABLE and self._link(row, source, mode):
                 return

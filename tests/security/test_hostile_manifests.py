@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -334,3 +335,40 @@ def test_the_library_refuses_what_the_commands_refuse(planted: Planted, tmp_path
             download(context, "zoo", str(tmp_path / "out"), DownloadOptions())
         assert not (tmp_path / "out").exists()
     assert json.loads("{}") == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process")
+@pytest.mark.parametrize("mode", ["copy", "auto", "hardlink", "symlink"])
+def test_a_blob_that_is_larger_than_its_manifest_says_is_not_copied(planted: Planted, work: Path, mode: str) -> None:
+    """It may be larger than the disk."""
+    content = b"x" * (2 << 20)
+    digest = planted.blob(content)
+    planted.entries([["a", digest, len(content), 0]])
+    os.truncate(planted.root / "blobs" / digest[:2] / digest, 1 << 30)
+    script = (
+        "import resource, sys\n"
+        "from regcli.__main__ import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20,) * 2)\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    argv = [sys.executable, "-c", script, "--root", str(planted.root), "download", "zoo", "-o", "out", "--link-mode", mode]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=work)
+    assert done.returncode == 6, done
+    assert list((work / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["a byte", "half of it", "more of it", "the size in the manifest"])
+def test_cat_gives_away_nothing_of_a_damaged_file(planted: Planted, invoke: Run, damage: str) -> None:
+    content = b"x" * (2 << 20)
+    digest = planted.blob(content)
+    path = planted.root / "blobs" / digest[:2] / digest
+    planted.entries([["a", digest, len(content) + (damage == "the size in the manifest"), 0]])
+    if damage == "a byte":
+        path.write_bytes(content[:-1] + b"y")
+    elif damage == "half of it":
+        os.truncate(path, 1 << 20)
+    elif damage == "more of it":
+        os.truncate(path, 3 << 20)
+    done = invoke("cat", "zoo", "a")
+    assert done.code == 6, done
+    assert done.stdout == ""
