@@ -150,7 +150,7 @@ def _parse_part(bundle: BundleReader, entry: dict[str, Any]) -> _Part:
         else:
             entity, project = EntityName.parse(entry["entity"]), ProjectName.parse(entry["project"])
             ref = CollectionRef(ArtifactName.parse(entry["name"]), entity=entity, project=project)
-        commits = vet_commits(entry, list(bundle.read_chain(entry["chain"])))
+        commits = vet_commits(entry, bundle.read_chain(entry["chain"]))
     except RegcliError:
         raise
     except _MALFORMED as error:

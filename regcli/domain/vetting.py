@@ -15,7 +15,7 @@ from regcli.store.chain import MAX_COMMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from regcli.domain.collections import State
@@ -130,7 +130,7 @@ def _check_unicode(document: Any) -> None:
             raise ValueError("a text has a lone surrogate")
 
 
-def vet_commits(entry: dict[str, Any], commits: list[Any]) -> list[Commit]:
+def vet_commits(entry: dict[str, Any], commits: Iterable[Any]) -> list[Commit]:
     """Return the commits of a collection with the fields that this program knows.
 
     Raises:

@@ -16,7 +16,8 @@ from regcli.errors import IntegrityError, MissingPathError, StorageError, UsageE
 from regcli.model import quote
 from regcli.store import files, jsontext
 from regcli.store.blobs import is_digest
-from regcli.store.trust import sha256_hex
+from regcli.store.chain import MAX_COMMIT
+from regcli.store.trust import new_sha256, sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ INDEX = "regcli-bundle.json"
 END = "end.json"
 MAX_TEXT = 1 << 30
 _CHUNK = 1 << 18
+_MAX_DOCUMENT = 64 << 20
+# Each takes twenty times the bytes that it has in the text.
+_MAX_LISTS = 1 << 20
+# Of a member over 8 GiB it says the size.
+_MAX_HEADER = 1 << 16
 
 
 class BundleWriter:
@@ -115,6 +121,22 @@ def bundle_file(path: str) -> Iterator[BundleWriter]:
         files.unlink_quietly(temporary)
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose further headers are short: they are read as a whole, and a hole in a file costs nobody anything."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        is_plain = self.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if not is_plain and self.size > _MAX_HEADER:
+            raise tarfile.ReadError("a header is too long")
+        found: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return found
+
+    def _refuse_sparse(self, *_: object) -> None:
+        raise tarfile.ReadError("a member is no plain file")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
 class BundleReader:
     """Reads a bundle, which anybody may have made.
 
@@ -150,7 +172,10 @@ class BundleReader:
     def _scan(self) -> None:
         size = os.fstat(self._descriptor).st_size
         try:
-            with open(self._descriptor, "rb", closefd=False) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+            with (
+                open(self._descriptor, "rb", closefd=False) as stream,
+                tarfile.open(fileobj=stream, mode="r:", tarinfo=_Member) as tar,
+            ):
                 for member in tar:
                     place = (member.offset_data, member.size)
                     if not member.isreg() or member.issparse() or member.size < 0:
@@ -158,7 +183,7 @@ class BundleReader:
                     self._take(member.name, place)
                     if sum(place) > size:
                         break
-        except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
             if INDEX in self._texts:
                 raise self._cut_off() from None
             raise UsageError(f"{quote(self.path)} is not a bundle, or was cut off: {error}") from None
@@ -192,31 +217,56 @@ class BundleReader:
             raise IntegrityError(f"{quote(self.path)} is damaged: its parts do not add up")
         checksums = end["sha256"]
         for name in self._texts:
-            if name != END and checksums.get(name) != sha256_hex(self.read_text(name)):
+            if name != END and checksums.get(name) != self._sha256(name):
                 raise IntegrityError(f"{quote(self.path)} is damaged: {name} is not what was written")
 
     def _document(self, name: str) -> dict[str, Any]:
-        document = jsontext.loads(self.read_text(name), f"{self.path}: {name}")
+        place = self._place(name)
+        if place[1] > _MAX_DOCUMENT:
+            raise IntegrityError(f"{quote(self.path)}: {name} is larger than {_MAX_DOCUMENT} bytes")
+        data = b"".join(self._read(*place))
+        if data.count(b"[") > _MAX_LISTS:
+            raise IntegrityError(f"{quote(self.path)}: {name} has too many lists")
+        document = jsontext.loads(data, f"{self.path}: {name}")
         if not isinstance(document, dict):
             raise UsageError(f"{quote(self.path)} is not a bundle: {name} is no object")
         return document
 
-    def read_text(self, name: str) -> bytes:
-        """Return the bytes of the index or a chain."""
+    def _place(self, name: str) -> tuple[int, int]:
         place = self._texts.get(name)
         if place is None:
             raise IntegrityError(f"{quote(self.path)} is damaged: {quote(name)} is missing")
         if place[1] > MAX_TEXT:
             raise IntegrityError(f"{quote(self.path)}: {name} is larger than {MAX_TEXT} bytes")
-        return b"".join(self._read(*place))
+        return place
+
+    def _sha256(self, name: str) -> str:
+        hasher = new_sha256()
+        for chunk in self._read(*self._place(name)):
+            hasher.update(chunk)
+        found: str = hasher.hexdigest()
+        return found
 
     def read_chain(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the commits of one chain."""
-        for number, line in enumerate(self.read_text(name).splitlines(), 1):
+        """Yield the commits of one chain, each of which is read when it is asked for."""
+        for number, line in enumerate(self._lines(name), 1):
             commit = jsontext.loads(line, f"{self.path}: {name}, line {number}")
             if not isinstance(commit, dict) or not isinstance(commit.get("ops"), list):
                 raise IntegrityError(f"{quote(self.path)}: {name}, line {number} is no commit")
             yield commit
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        rest = b""
+        for chunk in self._read(*self._place(name)):
+            *lines, last = chunk.split(b"\n")
+            for line in lines:
+                yield rest + line
+                rest = b""
+            rest += last
+            if len(rest) > MAX_COMMIT:
+                raise IntegrityError(f"{quote(self.path)}: {name} has a commit that is larger than {MAX_COMMIT} bytes")
+        if rest:
+            yield rest
 
     def stream(self, digest: str) -> Iterator[bytes]:
         """Yield the bytes of a blob, unchecked."""

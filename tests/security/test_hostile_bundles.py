@@ -6,8 +6,11 @@ import copy
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import tarfile
+import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -256,6 +259,57 @@ def test_documents_that_mean_to_exhaust(invoke: Run, empty: Path, bundle: Bundle
             continue
         require_refusal(invoke, path, (2, 6))
     require_refusal(invoke, bundle.write(tmp_path / "bundle.tar", end=JSON[name]), (2, 6))
+
+
+BLOCK = 512
+
+
+def _hole(kind: str) -> bytes:
+    """Return the beginning of a tar whose first header has a gigabyte to say, all of it a hole in the file."""
+    member = tarfile.TarInfo("x")
+    if kind == "sparse":
+        member.size = 1 << 30
+        member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+        return member.tobuf(tarfile.PAX_FORMAT)
+    member.type = {"pax": tarfile.XHDTYPE, "global": tarfile.XGLTYPE, "name": tarfile.GNUTYPE_LONGNAME}[kind]
+    member.size = 1 << 30
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", ["pax", "global", "name", "sparse"])
+def test_a_header_of_a_gigabyte_is_not_read(invoke: Run, empty: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "bundle.tar"
+    path.write_bytes(_hole(kind))
+    os.truncate(path, (1 << 30) + 8 * BLOCK)
+    begun = time.monotonic()
+    require_refusal(invoke, path, (2,))
+    assert time.monotonic() - begun < 2
+
+
+def test_headers_without_end_are_no_recursion(invoke: Run, empty: Path, tmp_path: Path) -> None:
+    member = tarfile.TarInfo("x")
+    member.type = tarfile.XHDTYPE
+    path = tmp_path / "bundle.tar"
+    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) * 10_000)
+    require_refusal(invoke, path, (2,))
+
+
+@pytest.mark.parametrize("unit", [b"{},", b"[],", b'"",', b"\n"])
+def test_a_chain_is_read_commit_by_commit(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path, unit: bytes) -> None:
+    """A line that is larger than a commit may be is not parsed: it would take twenty times its size."""
+    chain = bundle.index["collections"][0]["chain"]
+    data = b'{"seq": 1, "ops": [' + unit * (20_000_000 // len(unit)) + b"1]}\n"
+    path = bundle.write(tmp_path / "bundle.tar", {chain: data})
+    tracemalloc.start()
+    require_refusal(invoke, path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 60 << 20
+
+
+def test_an_index_of_millions_of_nothings_is_not_parsed(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path) -> None:
+    text = bundle.texts()[INDEX][:-1] + b', "x": [' + b"[]," * 2_000_000 + b"1]}"
+    assert "too many lists" in require_refusal(invoke, bundle.write(tmp_path / "bundle.tar", {INDEX: text})).stderr
 
 
 # Edits of the text of a whole bundle: all else is right.
