@@ -444,9 +444,9 @@ def make_outbox(context: Context) -> None:
         for path in (f"{root.path}/outbox", f"{root.path}/outbox/done"):
             files.make_directories(path)
             if root.shared is not None:
-                from regcli.domain.sharing import OPEN
+                from regcli.domain.sharing import OPEN, set_mode
 
-                os.chmod(path, OPEN)
+                set_mode(path, OPEN)
     except PermissionError:
         # Somebody else made it and lets the group write; if not, writing into it will say so.
         return

@@ -190,10 +190,24 @@ def _open_directory(path: str, mode: int, group: int, *, make: bool = True) -> N
     try:
         if make:
             files.make_directories(path)
-        os.chown(path, -1, group)
-        os.chmod(path, mode)
+        set_mode(path, mode, group)
     except OSError as error:
         raise files.explain(error, f"cannot share {path} with the group") from error
+
+
+def set_mode(path: str, mode: int, group: int | None = None) -> None:
+    """Set mode and group of a directory of the root; a member who put a link there must not have another one opened.
+
+    Raises:
+        OSError: it cannot be. IntegrityError: it is a link.
+    """
+    descriptor = files.open_directory(path)
+    try:
+        if group is not None:
+            os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def _open_shards(path: str, group: int) -> None:
@@ -204,8 +218,7 @@ def _open_shards(path: str, group: int) -> None:
                 os.mkdir(shard)
             except FileExistsError:
                 pass
-            os.chown(shard, -1, group)
-            os.chmod(shard, OPEN)
+            set_mode(shard, OPEN, group)
         files.fsync_directory(path)
     except OSError as error:
         raise files.explain(error, f"cannot share {path} with the group") from error
@@ -243,7 +256,8 @@ def share_root(context: Context, group: str) -> list[str]:
             f"the root {root.path} belongs to {quote(user_of(owner))}, who alone can share it",
             hint=f"they run `regcli init --shared --group {group}`",
         )
-    for name in ("", "/locks", "/registries", "/packs", "/packs/index", "/blobs", "/backrefs", "/projects", "/settings"):
+    # With the dot, since the root itself may be reached by a link.
+    for name in ("/.", "/locks", "/registries", "/packs", "/packs/index", "/blobs", "/backrefs", "/projects", "/settings"):
         _open_directory(f"{root.path}{name}", OPEN, gid)
     # Everybody's own caches lie below; the outbox is there once an automation was added.
     for name in ("/cache", "/outbox", "/outbox/done"):
@@ -285,9 +299,12 @@ def _open_locks(root: str, group: int) -> None:
     for name in _LOCKS:
         path = f"{root}/locks/{name}.lock"
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | files.CLOEXEC | files.NOFOLLOW, 0o664))
-            os.chown(path, -1, group)
-            os.chmod(path, 0o664)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | files.CLOEXEC | files.NOFOLLOW, 0o664)
+            try:
+                os.fchown(descriptor, -1, group)
+                os.fchmod(descriptor, 0o664)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise files.explain(error, f"cannot share {path} with the group") from error
 
@@ -308,7 +325,7 @@ def close_directories(base: str, group: str) -> dict[str, Any]:
             owner = os.lstat(path).st_uid
             if os.geteuid() not in (0, owner):
                 raise ConflictError(f"{path} belongs to {quote(user_of(owner))}", hint="choose another name")
-            os.chmod(path, OWNED)
+            set_mode(path, OWNED)
         except OSError as error:
             raise files.explain(error, f"cannot share {path} with the group") from error
     accepted = {}
@@ -368,7 +385,7 @@ def reserve_registry_directory(base: str) -> None:
         for path in (f"{base}/settings", base):
             if os.lstat(path).st_uid != os.geteuid():
                 raise ConflictError(f"{path} belongs to {quote(user_of(os.lstat(path).st_uid))}", hint="choose another name")
-            os.chmod(path, OWNED)
+            set_mode(path, OWNED)
     except OSError as error:
         raise files.explain(error, f"cannot make {base}") from error
 
@@ -381,7 +398,7 @@ def close_registry(base: str) -> None:
     """
     for path in (base, f"{base}/settings", f"{base}/collections"):
         try:
-            os.chmod(path, stat.S_IMODE(os.lstat(path).st_mode) & ~_OTHERS)
+            set_mode(path, stat.S_IMODE(os.lstat(path).st_mode) & ~_OTHERS)
         except OSError as error:
             raise files.explain(error, f"cannot close {path}") from error
 

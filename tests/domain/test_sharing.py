@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -387,6 +388,64 @@ def test_the_owner_collects_garbage_that_members_made(shared: Shared) -> None:
     assert freed["purged"] == [ref]
     assert freed["freed"] > 1000
     assert shared.problems(MEMBER) == []
+
+
+def private(shared: Shared) -> Path:
+    """Return a directory of the admin's own, beside the root."""
+    path = shared.path / "private"
+    for name in (path, path / "log", path / ".ssh"):
+        name.mkdir(mode=0o700)
+        os.chown(name, ADMIN, STRANGERS)
+    (path / ".ssh/id").write_text("secret")
+    os.chown(path / ".ssh/id", ADMIN, STRANGERS)
+    return path
+
+
+@pytest.mark.parametrize(
+    "place", ["registries/team/collections/evil", "registries/team/collections/evil/log", "blobs/00", "outbox"]
+)
+def test_a_link_of_a_members_opens_nothing_of_the_admins(shared: Shared, place: str) -> None:
+    victim = private(shared)
+    path = Path(shared.root, place)
+
+    def attack(_: Context) -> bool:
+        if not path.parent.exists():
+            path.parent.mkdir()
+            path.parent.chmod(0o777)
+        path.symlink_to(victim)
+        return True
+
+    if path.exists():
+        # Only the owner of the root could exchange it.
+        path.rmdir()
+    shared.do(MEMBER if not place.startswith("blobs") else ADMIN, attack)
+    with pytest.raises(Refused, match="symbolic link|operation not permitted"):
+        shared.do(ADMIN, lambda c: bool(sharing.share_root(c, str(GROUP))))
+    for name in (victim, victim / "log", victim / ".ssh"):
+        status = name.stat()
+        assert (status.st_mode & 0o7777, status.st_gid) == (0o700, STRANGERS)
+
+
+@pytest.mark.parametrize("place", ["trash", "trash/20200101T000000Z-aaaaaaaa", "packs/index", "backrefs/00"])
+def test_a_link_of_a_members_has_nothing_of_the_admins_deleted(shared: Shared, place: str) -> None:
+    victim = private(shared)
+    path = Path(shared.root, place)
+    if path.exists():
+        path.rmdir()
+
+    def attack(_: Context) -> bool:
+        if not path.parent.exists():
+            path.parent.mkdir()
+            path.parent.chmod(0o777)
+        path.symlink_to(victim)
+        return True
+
+    shared.do(MEMBER if place.startswith("trash") else ADMIN, attack)
+    with suppress(Refused):
+        shared.do(ADMIN, lambda c: bool(collect_garbage(c, None, Policy(grace=0))))
+    with suppress(Refused):
+        shared.problems()
+    assert (victim / ".ssh/id").read_text() == "secret"
 
 
 def test_a_registry_of_a_member_is_shared_too_and_theirs(shared: Shared) -> None:
