@@ -79,8 +79,14 @@ def delete_version(
     """
     _require_selector(text, f", or use `regcli collection rm {quote(text)}` for all of them")
     ref = parse_reference(text, context.project)
+    from regcli.store.reserve import with_reserve
+
     # Both exclusively: no link is made, and no alias set or protected, between looking and deleting.
-    with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):
+    with (
+        with_reserve(context.root.path),
+        context.lock("content", exclusive=True),
+        context.lock("settings", exclusive=True),
+    ):
         version = resolve(context, text)
         _refuse_link(version)
         deleted = Deleted(version)

@@ -103,6 +103,10 @@ def _judge_file_system(found: Examination) -> None:
         found.findings.append(Finding("hint", "the root is read-only for you", "reading works; logging needs write permission"))
     if system["free"] is not None and system["free"] < LOW_SPACE:
         found.findings.append(Finding("problem", "less than 1 GiB is free", "`regcli gc` and `regcli du` help to make room"))
+    if system.get("failed"):
+        found.findings.append(
+            Finding("problem", f"nothing can be written: {system['failed']}", "`regcli gc` and `regcli du` help to make room")
+        )
     if system.get("link") is False:
         found.findings.append(
             Finding(

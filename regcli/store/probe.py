@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from regcli.errors import reason_of
 from regcli.store import blobs, files
 from regcli.store.locktest import distrust_of_locks, file_system
 
@@ -18,7 +19,7 @@ def probe_file_system(root: str) -> dict[str, Any]:
     """Return what was found out about the place of a root; without write permission only what can be read.
 
     Keys: `type` (as the system names it, or None), `free` and `size` in bytes, `writable`, and, where it is writable, `link`,
-    `reflink`, `fsync` (booleans) and `locks` (None, or why they prove nothing).
+    `reflink`, `fsync` (booleans) and `locks` (None, or why they prove nothing); or `failed`, why it could not be tried.
     """
     found: dict[str, Any] = {"type": file_system(root), "free": None, "size": None, "writable": os.access(root, os.W_OK)}
     try:
@@ -33,6 +34,9 @@ def probe_file_system(root: str) -> dict[str, Any]:
         try:
             found.update(_try_out(first, second, third))
             found["locks"] = distrust_of_locks(root, f"{root}/locks")
+        except OSError as error:
+            # A full disk, or a quota: whoever is in need asks what is wrong.
+            found["failed"] = reason_of(error)
         finally:
             for path in (first, second, third):
                 try:

@@ -1,10 +1,15 @@
-"""A little room that only `gc` may use, so that it works on a full disk: freeing space begins with writing a commit."""
+"""A little room that only `delete` and `gc` may use, so that they work on a full disk: freeing begins with writing a commit."""
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from regcli.store import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Enough for some dozen commits with their directories; random bytes, since some file systems store zeros nowhere.
 _SIZE = 256 * 1024
@@ -38,3 +43,14 @@ def give_up_reserve(root: str) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def with_reserve(root: str) -> Iterator[None]:
+    """Let what is done here use the room where the disk has hardly any other; what is left of it is set aside again."""
+    given_up = give_up_reserve(root)
+    try:
+        yield
+    finally:
+        if given_up:
+            keep_reserve(root)

@@ -103,6 +103,7 @@ def full(tmp_path: Path, not_done: Callable[[str], None]) -> Iterator[Place | No
 def test_a_full_disk_refuses_and_keeps_everything(full: Place | None, tmp_path: Path, verb: str) -> None:
     if full is None or not has_command(CHANGES[verb][0]):
         return
+    before = full.commits()
     filler = occupy(full.root.parent, 0)
     assert false_claims(full, verb) == []
     full.check_reading(tmp_path / "out")
@@ -112,7 +113,8 @@ def test_a_full_disk_refuses_and_keeps_everything(full: Place | None, tmp_path: 
         path.unlink()
     if verb == "log-large":
         (full.work / "large.bin").write_bytes(os.urandom(KIBIBYTE))
-    full.run(*CHANGES[verb]).ok()
+    if full.commits() == before:
+        full.run(*CHANGES[verb]).ok()
     full.run("verify").ok()
 
 
@@ -149,6 +151,27 @@ def test_gc_works_on_a_full_disk(full: Place | None) -> None:
     full.run("gc", "--grace", "0").ok()
 
     full.run("log", "large.bin", "-n", "big", "-t", "dataset").ok()
+    full.run("verify").ok()
+
+
+def test_room_is_made_on_a_full_disk_where_nothing_was_deleted_yet(full: Place | None) -> None:
+    if full is None:
+        return
+    large = full.work / "large.bin"
+    large.write_bytes(os.urandom((1 << 20) + 1))
+    full.run("log", "large.bin", "-n", "big", "-t", "dataset").ok()
+    full.run("log", "large.bin", "lone.txt", "-n", "big").ok()
+    occupy(full.root.parent, 0)
+    refuses(full.run("alias", "add", "zoo:v0", "y"), "space")
+    doctor = full.run("doctor", "--json").ok().json
+    assert any("no space left on device" in finding["message"] for finding in doctor["findings"]), doctor
+
+    full.run("delete", "big:v0").ok()
+    full.run("delete", "big:v1").ok()
+    full.run("gc", "--grace", "0").ok()
+
+    full.run("alias", "add", "zoo:v0", "y").ok()
+    assert (full.root / "locks/reserve").stat().st_size == 256 << 10
     full.run("verify").ok()
 
 
