@@ -26,7 +26,7 @@ _HEX = frozenset("0123456789abcdef")
 _MARKERS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 _NOTE = "# Made by `regcli lock`; keep it in version control. `regcli sync` brings exactly these versions.\n"
 # Whoever may write into these decides what git or regcli do next.
-_GUARDED = frozenset((".git", "git~1", ".regcli"))
+_GUARDED = frozenset((".git", "git~1", ".regcli", ".regcli.toml", LOCK_NAME))
 
 
 class LockFileError(UsageError):
@@ -198,7 +198,7 @@ def clean_directory(text: str, where: str) -> str:
 
 
 def is_guarded(path: str) -> bool:
-    """Tell whether a path with `/` goes through `.git` or a root, also as case-blind file systems read it."""
+    """Tell whether a path with `/` goes through `.git`, a root or a file of ours, also as case-blind file systems read it."""
     for part in path.replace("\\", "/").split("/"):
         plain = part if part.isascii() else "".join(c for c in part if not is_unprintable(c) and c not in "\u200c\u200d")
         if plain.rstrip(". ").casefold() in _GUARDED or plain.split(":")[0].casefold() in _GUARDED:

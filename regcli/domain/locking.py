@@ -298,7 +298,7 @@ def _stage(context: Context, base: str, pin: Pin) -> Staged:
     directory = _target(context, base, pin)
     for entry in entries:
         # Beyond ASCII are characters that some file systems do not see.
-        if not entry[0].isascii() or any(name in entry[0].casefold() for name in (".git", "git~1", ".regcli")):
+        if not entry[0].isascii() or any(name in entry[0].casefold() for name in (".git", "git~1", ".regcli", LOCK_NAME)):
             _refuse_guarded(pin, entry[0])
     return Staged(pin, version, entries, directory)
 

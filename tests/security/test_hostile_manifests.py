@@ -93,7 +93,7 @@ def test_a_strange_path_stays_what_and_where_it_is(planted: Planted, invoke: Run
     assert shown.stdout.count("\n") == 1
 
 
-def test_sync_writes_nothing_that_git_would_obey(planted: Planted, invoke: Run, work: Path) -> None:
+def test_sync_writes_nothing_that_git_or_regcli_would_obey(planted: Planted, invoke: Run, work: Path) -> None:
     for path in (
         ".git/hooks/post-checkout",
         "a/.GIT/config",
@@ -101,6 +101,9 @@ def test_sync_writes_nothing_that_git_would_obey(planted: Planted, invoke: Run, 
         ".git /x",
         ".g\u200cit/config",
         ".regcli/regcli.toml",
+        ".regcli.toml",
+        "a/.Regcli.toml",
+        "deep/regcli.lock",
     ):
         planted.entries([[path, planted.blob(CONTENT), len(CONTENT), 0]])
         (work / "regcli.lock").unlink(missing_ok=True)
