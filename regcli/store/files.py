@@ -410,6 +410,10 @@ def scan_names(path: str) -> Iterator[str]:
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 yield entry.name
+    except OSError as error:
+        # It names the descriptor, which says nothing to a user.
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
 
