@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain import outbox
-from regcli.domain.catalog import remembered
 from regcli.domain.registries import BUILT_IN
 from regcli.domain.report import Problem
 from regcli.errors import IntegrityError, RegcliError
@@ -98,10 +96,16 @@ class Witnesses:
     def hear_memory(self, context: Context, report: Report) -> None:
         """Take note of what the catalog and the deliveries that are done tell, which were written after commits."""
         try:
-            for place, seq in remembered(context):
-                self.note(place, f"cache/ tells of its commit {seq}")
-            for notice in outbox.done_in(outbox.shared_directory(context)):
-                self.note(notice.marker["place"], "outbox/done/ tells of what happened there")
+            if files.is_there(f"{self._root}/cache"):
+                from regcli.domain.catalog import remembered
+
+                for place, seq in remembered(context):
+                    self.note(place, f"cache/ tells of its commit {seq}")
+            if files.is_there(f"{self._root}/outbox"):
+                from regcli.domain import outbox
+
+                for notice in outbox.done_in(outbox.shared_directory(context)):
+                    self.note(notice.marker["place"], "outbox/done/ tells of what happened there")
         except IntegrityError as error:
             report.problems.append(Problem("index", context.root.path, error.message))
         except (OSError, RegcliError):
