@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.statements import CLEAR, SET, Signed, about, parse_signed, same_alias
-from regcli.errors import IntegrityError, SignatureRefusedError
+from regcli.errors import IntegrityError, SignatureRefusedError, StorageError
 from regcli.model import fold, quote
 from regcli.store.trust import sha256_hex
 
@@ -347,7 +347,7 @@ def proofs_of(context: Context, version: Version, entries: list[Entry] | None = 
     wanted = version.seal.statement["files"]
     try:
         data = content.read(wanted["list"])
-    except IntegrityError:
+    except (IntegrityError, StorageError):
         data = b""
     if digest_of(data).hex() != wanted["blake3"]:
         # The list is derived: without it everything is hashed once more.

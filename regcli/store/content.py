@@ -240,6 +240,7 @@ class Content:
         Raises:
             MissingBlobError: it is not stored.
             IntegrityError: it is damaged everywhere, or larger than `limit`; names the file.
+            StorageError: a file that it may be in cannot be read.
         """
         problems: list[str] = []
         for attempt in range(4):
@@ -259,6 +260,9 @@ class Content:
                     return trash.read(digest, limit)
                 except IntegrityError:
                     continue
+        for pack, error in self.index.unreadable.items():
+            if not problems:
+                raise files.explain(error, f"cannot read {self.index.pack_path(pack)}")
         problems += [f"{self.index.pack_path(pack)}, perhaps: {damage}" for pack, damage in self.index.damaged.items()]
         if problems:
             raise IntegrityError(f"blob {digest} is corrupt in {problems[0]}", hint="run `regcli verify` to see all damage")

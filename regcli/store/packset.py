@@ -28,6 +28,10 @@ class _Part:
         self.packs = packs
 
 
+# What opening says of a directory, a link, a pipe or a socket in the place of a pack.
+_NO_FILE = (errno.EISDIR, errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.ENOTDIR)
+
+
 def _by_use(part: _Part) -> tuple[int, int]:
     """Order index files: those about many packs first, of alike ones that with fewer rows."""
     return -len(part.packs), part.index.count
@@ -39,13 +43,15 @@ class PackSet:
     Attributes:
         directory: the packs' directory; need not exist.
         damaged: packs whose own index is damaged, with what is wrong. They are read by scanning.
+        unreadable: those of them that could not be opened or read, with why; what is no file at all is only damaged.
     """
 
-    __slots__ = ("_loaded", "_parts", "_stale", "_stamp", "damaged", "directory")
+    __slots__ = ("_loaded", "_parts", "_stale", "_stamp", "damaged", "directory", "unreadable")
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.damaged: dict[bytes, str] = {}
+        self.unreadable: dict[bytes, OSError] = {}
         self._parts: list[_Part] = []
         self._loaded = False
         self._stamp: tuple[int, int] = (0, 0)
@@ -169,6 +175,8 @@ class PackSet:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise files.explain(error, f"cannot open {self.pack_path(identity)}") from error
         self.damaged[identity] = reason_of(error)
+        if error.errno not in _NO_FILE:
+            self.unreadable[identity] = error
 
     def pack_path(self, identity: bytes) -> str:
         """Return the path of a pack."""
@@ -378,3 +386,4 @@ class PackSet:
         self._loaded = False
         self._stale = []
         self.damaged = {}
+        self.unreadable = {}

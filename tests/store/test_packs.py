@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from regcli.errors import IntegrityError
+from regcli.errors import IntegrityError, StorageError
 from regcli.store import packs
 from regcli.store.content import Content
 from regcli.store.packindex import LOCATION, Index, encode_index, index_size, open_index
@@ -233,3 +234,31 @@ def test_index_files_of_processes_that_merge_at_once_do_not_grow(tmp_path: Path,
     assert PackSet(f"{root}/packs").count == blobs
     sizes = [path.stat().st_size for path in (tmp_path / "root/packs/index").iterdir()]
     assert sum(sizes) < 4 * 60 * (32 + 16) + 10_000
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_pack_that_cannot_be_read_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    root = f"{tmp_path}/root"
+    (digest,) = store(Content(root), b"one")
+    opening = os.open
+
+    def refuse(path: str, *arguments: Any, **named: Any) -> int:
+        if str(path).endswith(packs.SUFFIX):
+            raise OSError(number, os.strerror(number))
+        return opening(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StorageError, match=f"cannot read .*: {os.strerror(number).lower()}"):
+        Content(root).read(digest)
+    monkeypatch.undo()
+    assert Content(root).read(digest) == b"one"
+
+
+def test_a_directory_in_the_place_of_a_pack_is_damage(tmp_path: Path) -> None:
+    root = f"{tmp_path}/root"
+    (digest,) = store(Content(root), b"one")
+    path = pack_paths(root)[0]
+    os.unlink(path)
+    os.mkdir(path)
+    with pytest.raises(IntegrityError):
+        Content(root).read(digest)
