@@ -106,13 +106,16 @@ def log_version(context: Context, request: LogRequest) -> Logged:
     with context.lock("content"), context.root.content.batch() as batch:
         entries, taken = collect(context, batch, request, unless=_digest_of_latest(request, collection))
         logged = _describe(ref, entries, taken, request.algorithm)
-        if taken.is_as_before and not _commit_unchanged(context, request, collection, inputs, logged):
-            # Another process was faster.
+        if taken.is_as_before and not (
+            _is_stored(context, collection, taken) and _commit_unchanged(context, request, collection, inputs, logged)
+        ):
+            # Content is missing that the files here can give again, or another process was faster.
             entries, taken = collect(context, batch, request)
             logged = _describe(ref, entries, taken, request.algorithm)
         if not taken.is_as_before:
             _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
             _remember_blobs(request, batch)
+            taken.confirm()
         for path in taken.remove_sources():
             context.warnings.append(f"{path} changed while it was logged and was not removed")
     if logged.version is not None:
@@ -122,6 +125,29 @@ def log_version(context: Context, request: LogRequest) -> Logged:
             error.message = f"{quote(logged.ref)} was logged, but what follows was not done: {error.message}"
             raise
     return logged
+
+
+def _is_stored(context: Context, collection: Collection, taken: Ingested) -> bool:
+    """Tell whether the content of the latest version, which is as before, is still there.
+
+    It is looked for only where something in the store has changed since it was seen the last time.
+    """
+    from regcli.domain.manifests import is_stored
+
+    if context.root.content.is_untouched_since(taken.proven_at):
+        return True
+    current = _current_latest(collection.snapshot)
+    if current is None or not is_stored(context, current[1]):
+        return False
+    taken.confirm()
+    return True
+
+
+def _is_whole(context: Context, batch: Batch, record: dict[str, Any]) -> bool:
+    """Tell whether nothing of a version whose files were staged again was missing, or found damaged."""
+    from regcli.domain.manifests import has_manifest
+
+    return not batch.added and has_manifest(context, record)
 
 
 def _remember_blobs(request: LogRequest, batch: Batch) -> None:
@@ -230,6 +256,11 @@ def _commit(
             published["manifest_sha256"] = sha256_hex(data)
             batch.publish()
 
+    def restore(ref: str, record: dict[str, Any]) -> None:
+        if not published and not _is_whole(context, batch, record):
+            publish()
+            context.warnings.append(f"content of {quote(ref)} was missing from the store, and is stored again")
+
     def check(snapshot: Snapshot) -> list[Operation]:
         nonlocal done, index
         now = Collection(collection.base, collection.chain, snapshot, None)
@@ -237,6 +268,7 @@ def _commit(
         current = _current_latest(snapshot)
         if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
             index = current[0]
+            restore(now.version_ref(index), current[1])
             logged.created = False
             logged.ignored = ignored(request, current[1], inputs)
             done = _unchanged_operations(context, request, now, snapshot, *current)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from regcli.errors import IntegrityError
 from regcli.model import quote
 from regcli.store.blobs import is_digest
-from regcli.store.manifest import decode_manifest
+from regcli.store.manifest import REFERENCE, decode_manifest, plain_digests
 from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
@@ -22,6 +22,34 @@ def read_manifest(context: Context, record: dict[str, Any], decoder: Decoder | N
     Raises:
         IntegrityError: the manifest is missing, damaged, or not the one that the commit names.
     """
+    data = _read(context, record)
+    where = f"manifest {record['manifest']}"
+    return decode_manifest(data, where)[1] if decoder is None else decoder.decode(data, where)
+
+
+def has_manifest(context: Context, record: dict[str, Any]) -> bool:
+    """Tell whether the manifest of a version can be read."""
+    try:
+        _read(context, record)
+    except IntegrityError:
+        return False
+    return True
+
+
+def is_stored(context: Context, record: dict[str, Any]) -> bool:
+    """Tell whether the manifest of a version can be read and all blobs that it names are there; nothing else is read."""
+    try:
+        data = _read(context, record)
+        digests = plain_digests(data)
+        if digests is None:
+            entries = decode_manifest(data, f"manifest {record['manifest']}")[1]
+            digests = {bytes.fromhex(entry[1]) for entry in entries if entry[3] != REFERENCE}
+    except IntegrityError:
+        return False
+    return len(context.root.content.have_binary(digests)) == len(digests)
+
+
+def _read(context: Context, record: dict[str, Any]) -> bytes:
     address = record["manifest"]
     if not isinstance(address, str) or not is_digest(address):
         shown = quote(str(address)[:40])
@@ -31,5 +59,4 @@ def read_manifest(context: Context, record: dict[str, Any], decoder: Decoder | N
         raise IntegrityError(
             f"manifest {address} is not the one that the history names: its SHA-256 differs", hint="run `regcli verify`"
         )
-    where = f"manifest {address}"
-    return decode_manifest(data, where)[1] if decoder is None else decoder.decode(data, where)
+    return data

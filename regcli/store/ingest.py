@@ -72,9 +72,13 @@ class Ingested:
         moved: sources to be removed by `remove_sources` (only with link mode `move`).
         digest: of the entries' manifest, where it had to be computed, else "".
         is_as_before: the digest is the one that was asked for with `unless`; then there are no entries.
+        proven_at: of what is as before, when all of it was seen in the store (`Summary.proven_at`).
     """
 
-    __slots__ = ("bytes", "bytes_read", "digest", "entries", "files", "git", "is_as_before", "moved", "skipped_links")
+    __slots__ = (
+        "_section", "bytes", "bytes_read", "digest", "entries", "files", "git", "is_as_before", "moved", "proven_at",
+        "skipped_links",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -86,6 +90,17 @@ class Ingested:
         self.skipped_links: list[str] = []
         self.git: list[str] = []
         self.moved: list[tuple[str, bytes]] = []
+        self.proven_at = 0
+        self._section: Section | None = None
+
+    def summarized(self, section: Section) -> None:
+        """Take the part of the cache that says what all of this is together."""
+        self._section = section
+
+    def confirm(self) -> None:
+        """Note that all of it is in the store now."""
+        if self._section is not None:
+            self._section.confirm_summary()
 
     def remove_sources(self) -> list[str]:
         """Remove the files that were moved in, to be called when the version is committed; return those that stayed.
@@ -342,6 +357,8 @@ class _Run:
         result.is_as_before = True
         result.digest = summary.digest.hex()
         result.files, result.bytes = summary.files, summary.bytes
+        result.proven_at = summary.proven_at
+        result.summarized(self._section)
         if self._progress is not None:
             self._progress(result.files, result.bytes)
 
@@ -486,6 +503,7 @@ class _Run:
             result.digest = manifest_digest(entries, self._algorithm)
             summary = Summary(self._listing.digest(), bytes.fromhex(result.digest), result.files, result.bytes)
             self._section.save_summary(summary)
+            result.summarized(self._section)
         return result
 
 

@@ -55,15 +55,17 @@ class Summary:
         listing: XXH3-128 over every name and `ROW`.
         digest: of the manifest that it gave, or (downloaded) of the blob that is its manifest; 16 bytes.
         files, bytes: how many, and their sizes together.
+        proven_at: when all of its content was seen in the store, in ns since the epoch; 0 where that is not known.
     """
 
-    __slots__ = ("bytes", "digest", "files", "listing")
+    __slots__ = ("bytes", "digest", "files", "listing", "proven_at")
 
     def __init__(self, listing: bytes, digest: bytes, files: int, bytes: int) -> None:  # noqa: A002 - as everywhere here
         self.listing = listing
         self.digest = digest
         self.files = files
         self.bytes = bytes
+        self.proven_at = 0
 
 
 class Section:
@@ -165,21 +167,39 @@ class Section:
         """Return what the whole directory last was, if that was saved; `use` keeps what is logged and downloaded apart."""
         if not self._path:
             return None
+        path = f"{self._path}-{use}"
         try:
-            data = files.read_document(f"{self._path}-{use}", 2 * _SUMMARY.size)
+            proven_at = os.stat(path).st_mtime_ns
+            data = files.read_document(path, 2 * _SUMMARY.size)
             magic, version, checksum, *values = _SUMMARY.unpack(data)
         except Exception:  # noqa: BLE001 - as in `_load`
             return None
         if (magic, version) != (_SUMMARY_MAGIC, 1) or xxhash.xxh3_128_digest(data[28:]) != checksum:
             return None
-        return Summary(*values)
+        summary = Summary(*values)
+        summary.proven_at = proven_at
+        return summary
+
+    def confirm_summary(self, use: str = "all") -> None:
+        """Note that all content of what the directory last was is in the store now. Never fails."""
+        self._set_time(use, None)
+
+    def _set_time(self, use: str, times: tuple[int, int] | None) -> None:
+        try:
+            os.utime(f"{self._path}-{use}", times)
+        except OSError:
+            pass
 
     def save_summary(self, summary: Summary, use: str = "all") -> None:
-        """Remember what the whole directory is; only for one whose files were all known or settled. Never fails."""
+        """Remember what the whole directory is; only for one whose files were all known or settled. Never fails.
+
+        That its content is stored is not said by this, but by `confirm_summary`.
+        """
         if self._path:
             values = summary.listing, summary.digest, summary.files, summary.bytes
             body = _SUMMARY.pack(b"", 0, b"", *values)[28:]
             self._write(f"{self._path}-{use}", [_SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values)])
+            self._set_time(use, (0, 0))
 
     @staticmethod
     def _write(path: str, pieces: Iterable[bytes | bytearray]) -> None:

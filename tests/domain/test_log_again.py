@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regcli.domain import manifests
 from regcli.domain.log import log_version
 from regcli.domain.log_request import LogRequest
+from regcli.domain.verification import verify_root
 from regcli.model import Alias, Tag, TypeName
 from regcli.store import manifest
 from regcli.store.statcache import StatCache
@@ -17,6 +19,7 @@ from tests.domain.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from regcli.domain.context import Context
     from regcli.domain.log_request import Logged
 
 
@@ -109,3 +112,92 @@ def test_whoever_logs_something_else_meanwhile_is_noticed(tree: Tree) -> None:
     assert again.version is not None
     assert again.version.version == "v2"
     assert again.digest == first.digest
+
+
+def blobs_of(tree: Tree) -> tuple[list[Path], list[Path]]:
+    root = tree.path.parent / "root"
+    return sorted((root / "packs").glob("*.pack")), sorted((root / "blobs").glob("*/*"))
+
+
+@pytest.mark.parametrize("lost", ["packs", "large"])
+def test_content_that_was_taken_out_of_the_store_is_stored_again(tree: Tree, lost: str) -> None:
+    (tree.path / "large").write_bytes(b"large" * 500_000)
+    time.sleep(0.15)
+    first = tree.log()
+    assert first.created
+    before = [path.name for path in blobs_of(tree)[1]]
+    for path in blobs_of(tree)[0 if lost == "packs" else 1]:
+        path.unlink()
+    context = tree.world.user("alice")
+    again = log_version(context, tree.request())
+    assert not again.created
+    assert context.warnings == ["content of 'local/default/zoo:v0' was missing from the store, and is stored again"]
+    assert [path.name for path in blobs_of(tree)[1]] == before
+    assert verify_root(context).problems == []
+    context.warnings.clear()
+    assert not log_version(context, tree.request()).created
+    assert context.warnings == []
+
+
+def test_a_dry_run_proves_nothing_about_the_store(tree: Tree) -> None:
+    tree.log()
+    for path in blobs_of(tree)[0]:
+        path.unlink()
+    (tree.path / "a").touch()
+    time.sleep(0.15)
+    dry = tree.request()
+    dry.dry_run = True
+    assert not tree.log(dry).created
+    assert not tree.log().created
+    assert verify_root(tree.world.user("alice")).problems == []
+
+
+def test_a_damaged_manifest_is_stored_again(tree: Tree) -> None:
+    first = tree.log()
+    assert first.version is not None
+    (pack,) = blobs_of(tree)[0]
+    data = pack.read_bytes()
+    at = data.index(b'{"format":1,"algorithm"')
+    pack.chmod(0o644)
+    pack.write_bytes(data[: at + 30] + b"?" + data[at + 31 :])
+    (pack.parent / "touched").touch()
+    (pack.parent / "touched").unlink()
+    assert not tree.log().created
+    assert manifests.has_manifest(tree.world.user("alice"), first.version.record)
+
+
+def test_content_of_a_single_file_is_stored_again_too(tree: Tree) -> None:
+    request = LogRequest("one", TypeName.parse("dataset"))
+    request.add_path(str(tree.path / "a"))
+    request.cache = StatCache(tree.cache)
+    tree.log(request)
+    for path in blobs_of(tree)[0]:
+        path.unlink()
+    assert not tree.log(request).created
+    assert verify_root(tree.world.user("alice")).problems == []
+
+
+def test_content_is_looked_for_only_where_the_store_has_changed(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.log()
+    looked: list[str] = []
+    real = manifests.is_stored
+
+    def is_stored(context: Context, record: dict[str, Any]) -> bool:
+        looked.append(record["digest"])
+        return real(context, record)
+
+    monkeypatch.setattr(manifests, "is_stored", is_stored)
+    # What was published within the same tick of the clock may be looked for once.
+    tree.log()
+    looked.clear()
+    time.sleep(0.05)
+    for _ in range(3):
+        tree.log()
+    assert looked == []
+    other = LogRequest("other", TypeName.parse("dataset"))
+    other.add_path(str(tree.path / "b"))
+    tree.log(other)
+    time.sleep(0.05)
+    for _ in range(3):
+        tree.log()
+    assert len(looked) == 1

@@ -18,6 +18,7 @@ from regcli.store.manifest import (
     encode_manifest,
     manifest_digest,
     normalize_path,
+    plain_digests,
 )
 from tests.store.content_cases import digest_of
 
@@ -318,3 +319,22 @@ def test_what_is_wrong_with_a_manifest_is_found_after_a_good_one_too(change: Cal
         decoder.decode(bad, "x")
     assert str(after.value) == str(alone.value)
     assert decoder.decode(good, "x") == entries
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a", "b c", "deep/d", 'quo"te', "back\\slash", 'comma","x', "line\nbreak", "é", "\x7f", '","' + "0" * 32 + '",1,0]'],
+)
+@pytest.mark.parametrize("extra", [None, {"object": {"kind": "table"}}])
+def test_digests_without_decoding_are_right_or_left_to_decoding(path: str, extra: dict[str, object] | None) -> None:
+    entries: list[Entry] = [(path, digest_of(path.encode()), 1, 0, extra), ("z", digest_of(b"z"), 1, EXECUTABLE, None)]
+    found = plain_digests(encode_manifest(entries))
+    assert found in (None, {bytes.fromhex(item[1]) for item in entries})
+    assert (found is not None) == (extra is None and '"' not in path)
+
+
+def test_digests_of_what_is_no_manifest_are_not_guessed() -> None:
+    data = encode_manifest([entry("a", "a"), entry("b", "b")])
+    assert plain_digests(data) is not None
+    for broken in (data[:-10], data.replace(b'"a"', b"a"), data + b'"', b"", b"\n", data.replace(b'",', b'g",', 1)):
+        assert not plain_digests(broken) or plain_digests(broken) == plain_digests(data)
