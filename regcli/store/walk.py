@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from regcli.errors import StorageError, UsageError
+from regcli.errors import SourceChangedError, StorageError, UsageError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.ignore import Ignore, excludes, read_ignore_file
@@ -104,6 +104,8 @@ class Walk:
     def _open(self, top: int, prefix: str) -> int:
         try:
             return os.open(prefix or ".", DIRECTORY, dir_fd=top)
+        except FileNotFoundError as error:
+            raise self._vanished(prefix.rstrip("/")) from error
         except OSError as error:
             raise files.explain(error, f"cannot read {self.top}/{prefix}") from error
 
@@ -113,12 +115,13 @@ class Walk:
         found: Files = []
         add = found.append
         is_filtered = scope is not None or self._always is not None
+        name = ""
         try:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
+                    name = entry.name
                     status = entry.stat(follow_symlinks=False)
                     mode = status.st_mode
-                    name = entry.name
                     if is_filtered:
                         shown = f"{prefix}{name}/" if mode & 0o170000 == _DIRECTORY else f"{prefix}{name}"
                         if excludes(self._always, scope, shown):
@@ -136,9 +139,14 @@ class Walk:
                         yield found
                         found = []
                         add = found.append
+        except FileNotFoundError as error:
+            raise self._vanished(f"{prefix}{name}") from error
         except OSError as error:
             raise files.explain(error, f"cannot read {self.top}/{prefix}") from error
         yield found
+
+    def _vanished(self, path: str) -> SourceChangedError:
+        return SourceChangedError(f"{self.top}/{path} vanished while it was read", hint="log it when nothing writes to it")
 
     def reopen(self, prefix: str) -> int:
         """Open a directory again that was walked through; the descriptor is the caller's.

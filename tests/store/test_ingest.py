@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from regcli.errors import MissingPathError, SourceChangedError, StorageError, UsageError
-from regcli.store import packs, statcache
+from regcli.store import packs, statcache, walk
 from regcli.store.content import Content
 from regcli.store.ingest import Source, ingest
 from regcli.store.manifest import EXECUTABLE, InvalidPathError, manifest_digest
 from regcli.store.statcache import KEY, StatCache, is_settled
+from regcli.store.walk import Walk
 from tests.store.content_cases import all_files, collision, digest_of, litter, log, make_tree, store
 
 LARGE = packs.SMALL + 1000
@@ -496,6 +498,22 @@ def test_a_file_that_vanishes_is_named(content: Content, tree: str, monkeypatch:
     with pytest.raises(SourceChangedError, match="a/one vanished"):
         log(content, tree)
     assert litter(content.root) == []
+
+
+def test_what_vanishes_during_the_walk_is_named(tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    going = Walk(tree).directories()
+    next(going)
+    os.rename(f"{tree}/a", f"{tree}/elsewhere")
+    with pytest.raises(SourceChangedError, match=f"^{re.escape(tree)}/a vanished"):
+        list(going)
+    os.rename(f"{tree}/elsewhere", f"{tree}/a")
+    monkeypatch.setattr(walk, "CHUNK", 1)
+    going = Walk(tree).directories()
+    next(going)
+    for path in all_files(tree):
+        os.unlink(os.path.join(tree, path))
+    with pytest.raises(SourceChangedError, match=f"^{re.escape(tree)}/.+ vanished"):
+        list(going)
 
 
 @pytest.mark.parametrize("call", ["open", "read", "fstat", "scandir"])
