@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 # What a link and its source have in common for good.
-_CONTENT = ("digest", "manifest", "manifest_sha256")
+CONTENT = ("digest", "manifest", "manifest_sha256")
 
 
 class Version:
@@ -93,13 +93,17 @@ def source_of(context: Context, version: Version, opened: dict[str, Collection] 
         raise IntegrityError(
             f"the source of {version.ref} is missing: {collection.base} has no such version", hint="run `regcli verify`"
         )
-    if any(record[key] != version.record[key] for key in _CONTENT):
+    if any(record[key] != version.record[key] for key in CONTENT):
         # Whoever links or signs by way of a link means the content that the link has.
         raise IntegrityError(
             f"{version.ref} and its source {collection.version_ref(source['version'])} have different content: one was altered",
             hint="run `regcli verify`",
         )
-    return Version(collection, source["version"], record)
+    found = Version(collection, source["version"], record)
+    if version.seal is not None:
+        # The same content, so that whoever goes on from here is held to the signature too.
+        found.seal = context.trust.seals[collection.place, found.index] = version.seal
+    return found
 
 
 def shared_record(context: Context, version: Version, opened: dict[str, Collection] | None = None) -> Record:

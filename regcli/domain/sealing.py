@@ -7,6 +7,7 @@ version; it must not be older than what this user has seen, nor expired. See `re
 from __future__ import annotations
 
 from regcli.domain import roles
+from regcli.domain.resolving import CONTENT
 from regcli.domain.statements import CLEAR, SET, Signed, about, parse_signed, same_alias
 from regcli.errors import IntegrityError, SignatureRefusedError, StorageError
 from regcli.model import fold, quote
@@ -128,7 +129,7 @@ def recall_seal(context: Context, version: Version) -> None:
     seal = context.trust.seals.get((version.collection.place, version.index))
     if seal is None or seal.statement["root"] != context.root.id:
         return
-    if _differs(version.record, version.index, seal.statement):
+    if (_differs if "source" in version.record else _differs_from_source)(version.record, version.index, seal.statement):
         raise SignatureRefusedError(f"{version.ref} changed while it was used: it is no longer what was signed")
     version.seal = seal
 
@@ -138,6 +139,14 @@ def _differs(record: dict[str, Any], index: int, statement: dict[str, Any]) -> s
         if statement[key] != value:
             return key
     return None
+
+
+def _differs_from_source(record: dict[str, Any], index: int, statement: dict[str, Any]) -> str | None:
+    """Compare the record that a signed link has been made of, which was signed with it."""
+    source = statement["source"]
+    if source is None or source["version"] != index or statement["version_id"] != record["id"]:
+        return "source"
+    return next((key for key in CONTENT if statement[key] != record[key]), None)
 
 
 def check_alias(

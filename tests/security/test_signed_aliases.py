@@ -887,6 +887,8 @@ def test_a_lock_keeps_what_was_signed_once(place: Place, regcli: Run) -> None:
     "found",
     [
         "regcli.Api().artifact('model/zoo:production')",
+        "regcli.Api().artifact('model/zoo:production').source_artifact",
+        "regcli.init().use_artifact('model/zoo:production')",
         "regcli.Api().registries().versions(filter={'alias': 'production'})[0]",
         "regcli.Api().registries().collections().versions(filter={'$or': [{'aliases': {'$in': ['production']}}]})[0]",
     ],
