@@ -145,8 +145,8 @@ def _checked(path: str, key: str, value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
             raise UsageError(f"{path}: 'wait' is not a number of seconds")
         return repr(float(value))
-    if not isinstance(value, str) or not value:
-        raise UsageError(f"{path}: '{key}' is not a text")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UsageError(f"{path}: '{key}' is not a text, or empty, or has a NUL")
     if key == "root":
         return _absolute(os.path.join(os.path.dirname(path), os.path.expanduser(value)))
     return value

@@ -85,7 +85,17 @@ def test_the_root_of_a_project_is_where_its_file_says(invoke: Invoke, work: Path
 
 
 def test_bad_settings_files_are_refused_by_name(invoke: Invoke, work: Path) -> None:
-    for text in ("nonsense", "unknown = 1", "wait = true", "wait = -1", "root = 5", 'root = ""'):
+    texts = (
+        "nonsense",
+        "unknown = 1",
+        "wait = true",
+        "wait = -1",
+        "root = 5",
+        'root = ""',
+        'root = "a\\u0000b"',
+        'project = "\\u0000"',
+    )
+    for text in texts:
         (work / ".regcli.toml").write_text(text)
         result = invoke("ls")
         assert result.code == 2, text
