@@ -44,6 +44,8 @@ def perform_verify(
         f"checked {human_count(report.files, 'file')}, {human_size(report.bytes)}, {human_count(report.versions, 'version')}:"
         f" {human_count(len(report.problems), 'problem') if report.problems else 'all is well'}"
     )
+    if directory is None and not sources and any(item.kind in ("corrupt", "missing") for item in report.problems):
+        session.note("`regcli verify --repair --from PLACE` puts content back from another root, a directory or a file")
     session.verdict = 0 if report.ok else 1
     session.emit(
         report.document(),

@@ -48,6 +48,16 @@ def test_what_could_not_be_mended_exits_1_and_is_named(invoke: Run, copy: Path, 
     assert [problem["kind"] for problem in half.json["problems"]] == ["missing"]
 
 
+def test_whoever_finds_damage_is_told_what_mends_it(invoke: Run, copy: Path) -> None:
+    for arguments in (("verify",), ("verify", "zoo"), ("verify", "--repair")):
+        assert "verify --repair --from PLACE" in invoke(*arguments).stderr
+    # Not who knows it, and not about what it does not mend.
+    assert "PLACE" not in invoke("verify", "--repair", "--from", copy / "locks").stderr
+    invoke("verify", "--repair", "--from", copy).ok()
+    assert "PLACE" not in invoke("verify").ok().stderr
+    assert "PLACE" not in invoke("verify", "zoo", ".").stderr
+
+
 def test_only_the_content_of_one_version_is_mended(invoke: Run, copy: Path) -> None:
     invoke("verify", "zoo", "--repair", "--from", copy).ok()
     invoke("verify", "zoo").ok()
