@@ -160,6 +160,28 @@ def test_a_pin_that_names_a_file_outside_is_refused(invoke: Invoke, frozen: Call
     assert invoke("import", "pins", place).code == 3
 
 
+def test_a_pin_that_leads_outside_by_a_link_is_refused(invoke: Invoke, work: Path) -> None:
+    pin = work / "board/zoo/20261130T081500Z-3f73f"
+    pin.mkdir(parents=True)
+    (work / "secret").write_text("secret")
+    (pin / "zoo.csv").symlink_to(work / "secret")
+    (pin / "data.txt").write_text("file: zoo.csv\n")
+    assert invoke("import", "pins", "board").code == 3
+    assert invoke("show", "zoo").code == 3
+
+
+@pytest.mark.parametrize("field", ["user: {x: *a8}", "tags: *a8", "description: *a8", "user: &u {x: [*u, *u]}"])
+def test_a_few_lines_that_mean_billions_are_refused(invoke: Invoke, work: Path, field: str) -> None:
+    pin = work / "board/zoo/20261130T081500Z-3f73f"
+    pin.mkdir(parents=True)
+    (pin / "zoo.csv").write_text("a")
+    laughs = "".join(f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]\n" for number in range(1, 9))
+    (pin / "data.txt").write_text(f"file: zoo.csv\na0: &a0 [x]\n{laughs}{field}\n")
+    done = invoke("import", "pins", "board")
+    assert done.code == 2
+    assert "means more than" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [["mlflow"], ["cvs", "."], ["mlflow", "nothing"], ["dvc", "."], ["wandb", "nothing"], ["pins", "."]]
 )

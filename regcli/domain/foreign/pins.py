@@ -41,7 +41,8 @@ def _read_version(name: str, version: str, directory: str) -> Find:
     names = [names] if isinstance(names, str) else [str(item) for item in names]
     find = Find(name, "dataset", {"tool": "pins", "pin": name, "version": version})
     find.files = [(item, os.path.join(directory, item)) for item in names if _is_inside(item)]
-    missing = next((local for _, local in find.files if not os.path.isfile(local)), None)
+    # A link would lead outside, whatever its own name is.
+    missing = next((local for _, local in find.files if os.path.islink(local) or not os.path.isfile(local)), None)
     if missing is not None or len(find.files) != len(names):
         raise NotFoundError(f"a file of pin {quote(name)} is missing: {missing or names}")
     find.collection = name

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 
+_MAX_VALUES = 1_000_000
+
 
 class Find:
     """One version in another tool's data.
@@ -210,8 +212,25 @@ def read_yaml(path: str) -> Any:
         raise UsageError("reading YAML needs PyYAML", hint="install it with `pip install 'regcli[migrate]'`") from None
     try:
         with open(path, encoding="utf-8") as stream:
-            return yaml.safe_load(stream)
+            document = yaml.safe_load(stream)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {reason_of(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    _refuse_bomb(document, path)
+    return document
+
+
+def _refuse_bomb(document: Any, path: str) -> None:
+    """Refuse what is written once and meant a million times: a few lines of aliases of aliases have no end."""
+    waiting = [document]
+    count = 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise UsageError(f"{path} means more than {_MAX_VALUES} values")
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, set)):
+            waiting.extend(value)
