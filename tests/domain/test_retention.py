@@ -410,7 +410,7 @@ def test_a_busy_root_is_not_swept(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("24h", 86400), ("0", 0), ("1.5d", 129600), ("90m", 5400), ("45", 45), ("2w", 1209600), ("0s", 0)]
+    ("text", "seconds"), [("24h", 86400), ("0", 0), ("1.5d", 129600), ("90m", 5400), ("45s", 45), ("2w", 1209600), ("0s", 0)]
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text, "--grace") == seconds
