@@ -31,6 +31,9 @@ def check_signature(signers_path: str, principal: str, text: bytes, signature: b
         text: what was signed.
         signature: armored.
         revoked_path: keys that are believed no more, or None.
+
+    Raises:
+        SignatureRefusedError: it cannot be checked here.
     """
     if len(text) > MAX_STATEMENT or len(signature) > MAX_SIGNATURE:
         return "it is too large"
@@ -42,7 +45,10 @@ def check_signature(signers_path: str, principal: str, text: bytes, signature: b
         if code != 0 and revoking and _run_check(command, text, signature)[0] == 0:
             return f"its key is revoked by {revoked_path}, or that file is no list of keys"
     except OSError as error:
-        return f"{PROGRAM} cannot be run: {reason_of(error)}"
+        # Whether it is valid nobody knows.
+        raise SignatureRefusedError(
+            f"no signature can be checked: {PROGRAM} cannot be run: {reason_of(error)}", hint="install OpenSSH"
+        ) from None
     if code == 0:
         return None
     return _reason(output)
@@ -147,7 +153,13 @@ def sign(key: SigningKey, text: bytes) -> str:
                 f"cannot sign: {PROGRAM} cannot be run: {reason_of(error)}", hint="install OpenSSH"
             ) from None
     if done.returncode != 0 or b"BEGIN SSH SIGNATURE" not in done.stdout:
-        raise SignatureRefusedError(f"cannot sign with {quote(key.path or 'the agent')}: {_reason(done.stderr or b'')}")
+        if key.path is None:
+            # What the program says of it names our temporary file.
+            raise SignatureRefusedError(
+                f"cannot sign with the key {fingerprint(key.public)}: the SSH agent did not do it",
+                hint="`ssh-add -l` lists the agent's keys; `ssh-add FILE` gives it one",
+            )
+        raise SignatureRefusedError(f"cannot sign with {quote(key.path)}: {_reason(done.stderr or b'')}")
     return done.stdout.decode("ascii")
 
 

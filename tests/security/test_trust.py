@@ -75,3 +75,24 @@ def test_verify_reports_other_damage_though_lists_cannot_be_used(place: Place, r
     assert done.code == 1, done
     kinds = {problem["kind"] for problem in done.json["problems"]}
     assert {"history", "missing"} <= kinds, done.json["problems"]
+
+
+def test_where_nothing_can_be_checked_the_signature_is_not_blamed(place: Place) -> None:
+    for path in (place.home / ".local/state/regcli/seen").glob("*.json"):
+        path.unlink()
+    (place.path / "no-programs").mkdir()
+    done = place.run("resolve", REF, environment={"PATH": str(place.path / "no-programs")})
+    assert done.code == 5
+    assert "no signature can be checked: ssh-keygen cannot be run" in done.stderr
+    assert "is not valid" not in done.stderr
+
+
+def test_a_key_that_only_an_agent_could_have_is_named(place: Place) -> None:
+    words = (place.path / "alice.pub").read_text()
+    settings = place.path / "gitconfig"
+    settings.write_text(f"[gpg]\n\tformat = ssh\n[user]\n\tsigningkey = key::{words}")
+    environment = {"GIT_CONFIG_GLOBAL": str(settings), "SSH_AUTH_SOCK": str(place.path / "no-agent")}
+    done = place.run("alias", "add", "model/zoo:v1", "production", environment=environment)
+    assert done.code == 5
+    assert "cannot sign with the key SHA256:" in done.stderr
+    assert "regcli-" not in done.stderr
