@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SMALL = 64 << 20
 _MAX_OBJECTS = 1 << 21
+_MAX_WEIGHT = 192 << 20
 
 
 def _refuse_constant(text: str) -> Any:
@@ -144,9 +145,9 @@ def loads(data: bytes, path: str, *, plain: bool = False) -> Any:
     Raises:
         IntegrityError: naming `path` and what is wrong.
     """
-    if len(data) <= _SMALL and data.count(b"{") > _MAX_OBJECTS:
+    if len(data) <= _SMALL and data.count(b"{") + data.count(b"[") > _MAX_OBJECTS:
         # Nothing that regcli writes has so many; each costs memory a hundred times its two bytes.
-        raise IntegrityError(f"{path} is corrupt: it has too many objects")
+        raise IntegrityError(f"{path} is corrupt: it has too many objects and lists")
     try:
         text = data.decode("utf-8")
         if plain and b"{" not in data:
@@ -171,14 +172,19 @@ def seal(document: dict[str, Any]) -> bytes:
     return b'{"checksum":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
 
 
+def weight(data: bytes) -> int:
+    """Return about how much memory the values of a JSON text take, at most; strings are left out, which take what they have."""
+    return 64 * (data.count(b"{") + data.count(b"[")) + 32 * data.count(b",")
+
+
 def unseal(data: bytes) -> dict[str, Any] | None:
-    """Return a derived document, or None when its checksum or form is wrong."""
+    """Return a derived document, or None when its checksum or form is wrong, or it is a bomb: anybody can make a checksum."""
     import xxhash
 
     if len(data) < 50 or data[:13] != b'{"checksum":"' or data[45:47] != b'",':
         return None
     body = data[47:]
-    if xxhash.xxh3_128_hexdigest(body).encode() != data[13:45]:
+    if xxhash.xxh3_128_hexdigest(body).encode() != data[13:45] or weight(body) > _MAX_WEIGHT:
         return None
     try:
         document: dict[str, Any] = loads_trusted(b"{" + body)

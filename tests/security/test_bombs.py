@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from regcli.store import packs
+from regcli.store import jsontext, packs
 from regcli.store.packindex import LOCATION, encode_index
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ JSON = {
     "overlong UTF-8": b'{"a":"\xc0\xaf"}',
     "a 15 MB string": b'{"a":"' + b"x" * 15_000_000 + b'"}',
     "millions of objects": b"[" + b"{}," * 3_000_000 + b"{}]",
+    "millions of lists": b"[" + b"[]," * 3_000_000 + b"[]]",
     "millions of keys": b"{" + b",".join(b'"%d":0' % number for number in range(500_000)) + b"}",
     "escapes": b'{"a":"' + b"\\u0000" * 1_000_000 + b'"}',
     "text after it": b"{} {}",
@@ -93,6 +94,35 @@ def test_a_head_is_only_derived(invoke: Run, log: Path, name: str) -> None:
     for data in (body, b'{"checksum":"%s",%s' % (xxhash.xxh3_128_hexdigest(body[1:]).encode(), body[1:])):
         put(log.parent / "head.json", data)
         assert invoke("resolve", "zoo").ok().lines == ["local/default/zoo:v0"]
+
+
+@pytest.mark.parametrize("unit", [b"{},", b"[],", b"1.5,"])
+def test_a_checksum_is_no_reason_to_parse_a_bomb(invoke: Run, log: Path, root: Path, unit: bytes) -> None:
+    """Heads and the catalog are derived: what takes a hundred times its size is read from the log instead."""
+    import json
+
+    import xxhash
+
+    def seal(body: bytes) -> bytes:
+        return b'{"checksum":"%s",%s' % (xxhash.xxh3_128_hexdigest(body).encode(), body)
+
+    bomb = b"[" + unit * (40_000_000 // len(unit)) + b"1]"
+    assert jsontext.unseal(seal(b'"x":%s}' % bomb)) is None
+    found = invoke("search", "--where", "size > 1").ok().lines
+    place = next((root / "cache/catalog").iterdir())
+    data = place.read_bytes()
+    end = 12 + int.from_bytes(data[8:12], "little")
+    header, body = json.loads(data[12:end]), data[end:]
+    header["columns"]["size"] = [len(body), len(bomb)]
+    body += bomb
+    while jsontext.weight(body) <= 1 << 30:
+        body += bomb
+    del header["checksum"]
+    header["body"] = xxhash.xxh3_128_hexdigest(body)
+    sealed = seal(json.dumps(header, separators=(",", ":")).encode()[1:])
+    place.write_bytes(data[:8] + len(sealed).to_bytes(4, "little") + sealed + body)
+    assert invoke("search", "--where", "size > 1").ok().lines == found
+    assert place.stat().st_size < 1 << 20
 
 
 @pytest.mark.parametrize("name", ["100,000 lists", "a 10 MB number", "bad UTF-8", "a NUL", "empty", "UTF-16"])
