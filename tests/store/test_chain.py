@@ -259,17 +259,17 @@ def test_a_commit_that_appears_while_one_looks_is_not_taken_for_a_gap(tmp_path: 
     """Between the look for commit 1 and the look for later ones another writer may make the first commits of the log."""
     chain = make_chain(tmp_path)
     rival = make_chain(tmp_path)
-    scandir = os.scandir
+    open_directory = files.open_directory
     raced: list[str] = []
 
-    def scan_after_the_rival(path: str) -> Any:
+    def look_after_the_rival(path: str) -> int:
         if path == chain.log and not raced:
             raced.append(path)
             add(rival, note("one"), head=False)
             add(rival, note("two"), head=False)
-        return scandir(path)
+        return open_directory(path)
 
-    monkeypatch.setattr(os, "scandir", scan_after_the_rival)
+    monkeypatch.setattr(files, "open_directory", look_after_the_rival)
     assert chain.read().state["notes"] == ["one", "two"]
     assert raced
 
