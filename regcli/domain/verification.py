@@ -10,7 +10,15 @@ from regcli.domain.manifests import read_manifest
 from regcli.domain.report import Problem, Report
 from regcli.domain.resolving import resolve
 from regcli.domain.vanished import Witnesses
-from regcli.errors import MissingBlobError, NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
+from regcli.errors import (
+    MissingBlobError,
+    NotFoundError,
+    RegcliError,
+    SignatureRefusedError,
+    StorageError,
+    UsageError,
+    reason_of,
+)
 from regcli.model import fold
 from regcli.store import backrefs, files
 from regcli.store.blobs import blob_path
@@ -22,13 +30,14 @@ from regcli.store.parallel import begin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from typing import Any, TypeVar
 
     from regcli.domain.context import Context
     from regcli.domain.registries import Registry
     from regcli.domain.resolving import Version
     from regcli.store.chain import Chain
 
+    T = TypeVar("T")
     # Reference, file, and the size that the manifest says; none for a manifest itself.
     Claim = tuple[str, str, int | None]
 
@@ -235,7 +244,8 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     places: dict[str, tuple[Chain, int]] = {}
     witnesses = Witnesses(context.root.path)
     damaged = False
-    for chain, collection_base, registry_base in _chains(context):
+    unlisted: list[Problem] = []
+    for chain, collection_base, registry_base in _chains(context, unlisted):
         if progress is not None:
             progress(chain.base)
         snapshot = check_chain(report, chain, witnesses)
@@ -256,6 +266,9 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
             ref = f"{owner}/{state['name']}:v{index}"
             versions[ref] = record
             places[ref] = (chain, index)
+    if unlisted:
+        damaged = True
+        report.problems += unlisted
     _hear_markers(context, witnesses, mend=not damaged)
     witnesses.hear_memory(context, report)
     witnesses.report(report)
@@ -289,28 +302,43 @@ def _went_meanwhile(problem: Problem, places: dict[str, tuple[Chain, int]]) -> b
     return record["state"] == PURGED or (snapshot.state["kind"] == LINK and not is_live(record))
 
 
-def _chains(context: Context) -> Iterator[tuple[Chain, str | None, str | None]]:
-    """Yield (log, collection's directory or None, registry's directory or None) of every log in the root."""
+def _chains(context: Context, unlisted: list[Problem]) -> Iterator[tuple[Chain, str | None, str | None]]:
+    """Yield (log, collection's directory or None, registry's directory or None) of every log in the root.
+
+    Directories that cannot be listed become `unlisted`.
+    """
+    from regcli.domain.distributed import all_chains
     from regcli.domain.registries import open_chain, registry_directories
     from regcli.domain.runs import chain_of as chain_of_run
     from regcli.domain.settings import root_chain
 
+    def listed(names: Callable[..., Iterable[T]], *arguments: object) -> Iterator[T]:
+        try:
+            yield from names(*arguments)
+        except OSError as error:
+            note(str(error.filename), f"{error.filename} cannot be read: {reason_of(error)}")
+        except RegcliError as error:
+            note(context.root.path, error.message)
+
+    def note(path: str, words: str) -> None:
+        # Some are listed twice.
+        if words not in [problem.message for problem in unlisted]:
+            unlisted.append(Problem("history", path, words))
+
     root = context.root
     yield root_chain(context), None, None
-    for name in registry_directories(context):
+    for name in listed(registry_directories, context):
         settings = open_chain(context, name)
         yield settings, None, None
         registry = _readable_registry(settings)
-        for base in collection_paths(settings.base):
+        for base in listed(collection_paths, settings.base):
             yield chain_of(context, base, registry), base, settings.base
-    for owner in project_paths(root.path):
-        for base in collection_paths(owner):
+    for owner in listed(project_paths, root.path):
+        for base in listed(collection_paths, owner):
             yield chain_of(context, base, None), base, None
-        for base in run_paths(owner):
+        for base in listed(run_paths, owner):
             yield chain_of_run(context, base), None, None
-    from regcli.domain.distributed import all_chains
-
-    for chain in all_chains(context):
+    for chain in listed(all_chains, context):
         yield chain, None, None
 
 

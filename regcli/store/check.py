@@ -245,6 +245,9 @@ def _list(directory: str, problems: list[Problem]) -> list[str] | None:
     except OSError as error:
         problems.append(("corrupt", directory, None, f"directory {directory} cannot be read: {reason_of(error)}"))
         return None
+    except IntegrityError as error:
+        problems.append(("corrupt", directory, None, error.message))
+        return None
 
 
 def _wanted_names(length: int, wanted: set[bytes] | None, seen: set[bytes], prefix: str = "") -> list[str]:

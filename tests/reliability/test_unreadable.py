@@ -90,6 +90,26 @@ def test_verify_goes_on_and_names_what_it_cannot_read(open_path: Path, which: st
     place.run("verify").ok()
 
 
+@pytest.mark.parametrize("which", ["projects", "projects/local/default/collections/zoo/log", "registries/model/collections"])
+def test_verify_goes_on_where_logs_cannot_be_listed(open_path: Path, which: str) -> None:
+    place = Place(open_path)
+    look = inside_as_nobody if is_root() else inside
+    look("verify", "--json", root=place.root, cwd="/").ok()
+    damaged = place.root / "registries/model/settings/0000000001.json"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_text("{")
+    damaged.chmod(0o644)
+    (place.root / which).chmod(0)
+    try:
+        done = look("verify", "--json", root=place.root, cwd="/")
+    finally:
+        (place.root / which).chmod(0o755)
+    assert done.code == 1, done
+    problems = done.json["problems"]
+    assert any(problem["path"] == str(place.root / which) and "denied" in problem["message"] for problem in problems), done
+    assert any(problem["path"] == str(damaged) for problem in problems), done
+
+
 def false_absences(base: Path, verb: str, broken: str | None = None) -> list[str]:
     """Let each call fail by which a command looks for the blob, or reads the marker; returns what it says that is not so."""
     base.mkdir(exist_ok=True)
