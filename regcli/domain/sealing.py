@@ -45,6 +45,11 @@ class Seal:
         self.signer: str = statement["signer"]
         self.statement = statement
 
+    def document(self) -> dict[str, str]:
+        """Return the promised JSON fields."""
+        issued, expires = self.statement["issued"], self.statement["expires"]
+        return {"alias": self.alias, "signer": self.signer, "issued_at": issued, "expires_at": expires}
+
 
 def needs_check(context: Context, collection: Collection, alias: str, asked: str | None = None) -> bool:
     """Tell whether an alias has to be signed: the settings say so, or this user has seen it signed before.

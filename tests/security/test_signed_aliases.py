@@ -1004,6 +1004,18 @@ def test_protect_shows_which_aliases_are_signed(place: Place, regcli: Run) -> No
     assert 'signed_aliases = [\n    "production",' in (place.root / "registries/model/registry.toml").read_text()
 
 
+def test_show_says_who_signed_and_until_when(place: Place, regcli: Run) -> None:
+    signature = regcli("show", REF, "--json").ok().json["signature"]
+    assert (signature["alias"], signature["signer"]) == (REF, "alice@example.org")
+    assert signature["issued_at"] < signature["expires_at"]
+    row = f"Signed by\talice@example.org on {signature['issued_at'][:10]}, good until {signature['expires_at'][:10]}"
+    assert row in regcli("show", REF).ok().lines
+    # The version itself was signed by nobody, and neither is what is taken all the same.
+    assert regcli("show", "model/zoo:v0", "--json").ok().json["signature"] is None
+    move_by_mallory_as_alice(place)
+    assert regcli("show", REF, "--allow-unsigned", "--json").ok().json["signature"] is None
+
+
 def test_a_head_is_not_needed(place: Place, regcli: Run) -> None:
     forget_head(place.log.parent)
     regcli("resolve", REF).ok()

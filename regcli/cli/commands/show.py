@@ -14,6 +14,7 @@ from regcli.cli.signing import AllowUnsigned
 if TYPE_CHECKING:
     from regcli.cli.context import Session
     from regcli.cli.output import Cell
+    from regcli.domain.sealing import Seal
 
 app = typer.Typer()
 
@@ -38,11 +39,12 @@ def show(
     version = resolve(session.context, reference)
     document = version_document(session.context, version)
     session.emit(
-        {**document, "seq": version.collection.snapshot.seq},
+        {**document, "signature": version.seal and version.seal.document(), "seq": version.collection.snapshot.seq},
         definitions(
             ("Reference", document["ref"]),
             ("Type", document["type"]),
             ("Aliases", Chips(document["aliases"], document["protected_aliases"])),
+            ("Signed by", _signature(version.seal)),
             ("Tags", ", ".join(document["tags"])),
             ("Description", document["description"]),
             ("Digest", f"{document['digest']} ({document['digest_algorithm']})"),
@@ -66,6 +68,13 @@ def show(
             ("Linked by", document["linked_by"]),
         ),
     )
+
+
+def _signature(seal: Seal | None) -> str:
+    if seal is None:
+        return ""
+    told = seal.document()
+    return f"{told['signer']} on {told['issued_at'][:10]}, good until {told['expires_at'][:10]}"
 
 
 def _expiry(session: Session, document: dict[str, Any]) -> Cell:
