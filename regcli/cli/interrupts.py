@@ -62,9 +62,12 @@ def _raise(_number: int, frame: FrameType | None) -> None:
         import _thread
         import time
 
+        main = _thread.get_ident()
+
         def again() -> None:
             time.sleep(0.001)
-            _thread.interrupt_main()
+            # A real signal to that thread, so that whatever call it waits in by then is cut short.
+            _signal.pthread_kill(main, _signal.SIGINT)
 
         _thread.start_new_thread(again, ())
         return

@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINE = re.compile(r"^(?:[ \t]*(?:-? run: |\$ )?)regcli ([a-z][^|>#;&)\n]*)", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w'-])(--[a-z][a-z-]*|-[A-Za-z](?![\w-]))")
 # What other programs are called with, and what only the completion scripts pass.
-FOREIGN = re.compile(r"`(?:pip|git|ssh-keygen|python|regcli __complete) [^`]*`|`--of`")
+FOREIGN = re.compile(r"`(?:pip|git|ssh-keygen|ssh-add|python|regcli __complete) [^`]*`|`--of`")
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

@@ -160,7 +160,7 @@ def test_room_is_made_on_a_full_disk_where_nothing_was_deleted_yet(full: Place |
     large = full.work / "large.bin"
     large.write_bytes(os.urandom((1 << 20) + 1))
     full.run("log", "large.bin", "-n", "big", "-t", "dataset").ok()
-    full.run("log", "large.bin", "lone.txt", "-n", "big").ok()
+    full.run("log", "lone.txt", "-n", "big").ok()
     occupy(full.root.parent, 0)
     refuses(full.run("alias", "add", "zoo:v0", "y"), "space")
     doctor = full.run("doctor", "--json").ok().json
