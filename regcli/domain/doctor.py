@@ -189,7 +189,7 @@ def _judge_deliveries(context: Context, found: Examination) -> None:
             # What was given up before this is over.
             works.add(name)
         elif notice.status == FAILED:
-            if name not in works:
+            if name not in works and notice.tries:
                 failing.setdefault(name, []).append(notice)
         elif notice.status == PENDING and notice.tries:
             failing.setdefault(name, []).append(notice)
@@ -224,7 +224,7 @@ def _is_old(notice: Notice, clock: float) -> bool:
 
 
 def _last_try(notice: Notice) -> float:
-    return float(notice.tries[-1]["at"]) if notice.tries else 0.0
+    return float(notice.tries[-1]["at"])
 
 
 def _events(notices: list[Notice]) -> str:

@@ -289,7 +289,9 @@ def done_in(directory: str) -> Iterator[Notice]:
     for name in files.scan_names(f"{directory}/done"):
         document = _document(f"{directory}/done/{name}") if name.endswith(".json") else None
         if document is not None:
-            yield Notice(directory, document, document.get("tries") or [], str(document.get("status")))
+            tries = document.get("tries")
+            known = [item for item in tries if _is_try(item)] if isinstance(tries, list) else []
+            yield Notice(directory, document, known, str(document.get("status")))
 
 
 def _document(path: str) -> dict[str, Any] | None:
@@ -299,12 +301,20 @@ def _document(path: str) -> dict[str, Any] | None:
         return None
     if not isinstance(document, dict) or f"/{document.get('event_id')}.json" != path[path.rindex("/") :]:
         return None
-    return document if isinstance(document.get("place"), str) and isinstance(document.get("seq"), int) else None
+    # In a shared root anybody may have written it.
+    texts = [document.get(key) for key in ("place", "automation", "event", "time")]
+    if not all(isinstance(text, str) and "\0" not in text for text in texts) or not isinstance(document.get("seq"), int):
+        return None
+    return document
+
+
+def _is_try(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("at"), (int, float))
 
 
 def _read(directory: str, name: str, tries: Sequence[str]) -> Notice | None:
     marker = _document(f"{directory}/{name}")
-    if marker is None or "time" not in marker:
+    if marker is None:
         return None
     found: list[dict[str, Any]] = []
     for file in tries:
@@ -317,7 +327,7 @@ def _read(directory: str, name: str, tries: Sequence[str]) -> Notice | None:
                 attempt = jsontext.loads(line, file)
             except RegcliError:
                 continue  # the last line of a process that was killed while writing it
-            if isinstance(attempt, dict) and isinstance(attempt.get("at"), (int, float)):
+            if _is_try(attempt):
                 found.append(attempt)
     return Notice(directory, marker, sorted(found, key=lambda attempt: float(attempt["at"])), records=tries)
 

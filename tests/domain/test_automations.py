@@ -320,6 +320,36 @@ def test_damage_in_the_outbox_stops_nobody(context: Context, receiver: Receiver)
     assert len(deliver(context).delivered) == 1
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tries": [1]},
+        {"tries": {"a": 1}},
+        {"tries": 5, "status": "delivered"},
+        {"tries": [{"at": "x"}, {"at": 1, "error": [], "status": {}}]},
+        {"status": {}, "event": 1},
+        {"automation": ["a"]},
+        {"time": None},
+        {"place": "../.."},
+        {"place": "registries/\0"},
+        {"version": [1], "subject": {}},
+    ],
+    ids=json.dumps,
+)
+def test_a_notice_that_was_made_up_stops_neither_doctor_nor_log(context: Context, more: dict[str, Any]) -> None:
+    add_automation(context, "a", request("alias-added", webhook="http://127.0.0.1:9/"))
+    place = "registries/model/collections/zoo"
+    notice = {"event_id": "z", "place": place, "seq": 1, "time": "t", "automation": "a", "event": "e", "status": "failed"}
+    for folder in ("outbox", "outbox/done"):
+        with open(f"{context.root.path}/{folder}/z.json", "w") as file:
+            json.dump({**notice, **more}, file)
+    with open(f"{context.root.path}/outbox/z.tries-1", "w") as file:
+        json.dump(more, file)
+    assert {row["automation"] for row in notice_documents(context, log_of(context))} <= {"a"}
+    assert all("automation 'a' has not delivered" in message for _, message in found_by_doctor(context))
+    assert deliver(context).delivered == []
+
+
 def test_an_outbox_that_cannot_be_written_does_not_stop_the_change(context: Context) -> None:
     add_automation(context, "a", request("alias-added", webhook="http://127.0.0.1:9/x"))
     os.rename(f"{context.root.path}/outbox", f"{context.root.path}/away")
