@@ -272,15 +272,20 @@ class Content:
         # In a root that cannot be written nothing can be moved back, but read where it is.
         from regcli.store.sweep import trash_contents
 
+        unread = [
+            files.explain(error, f"cannot read {self.index.pack_path(pack)}") for pack, error in self.index.unreadable.items()
+        ]
         for trash in trash_contents(self.root):
             with trash:
                 try:
                     return trash.read(digest, limit)
                 except IntegrityError:
                     continue
-        for pack, error in self.index.unreadable.items():
-            if not problems:
-                raise files.explain(error, f"cannot read {self.index.pack_path(pack)}")
+                except StorageError as error:
+                    # It may be in another one.
+                    unread.append(error)
+        if unread and not problems:
+            raise unread[0]
         problems += [f"{self.index.pack_path(pack)}, perhaps: {damage}" for pack, damage in self.index.damaged.items()]
         if problems:
             raise IntegrityError(f"blob {digest} is corrupt in {problems[0]}", hint="run `regcli verify` to see all damage")

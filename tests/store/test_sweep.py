@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
+from typing import Any
 
 import pytest
 
@@ -122,16 +124,42 @@ def test_reading_brings_a_blob_back_from_the_trash(content: Content) -> None:
     assert sweep(content, set(), now=time.time()).blobs == 0
 
 
-def test_a_read_only_root_is_read_from_its_trash(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep(content, set(), now=NOW)
-
+def write_protect(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     for call in ("mkdir", "unlink", "rename", "link", "utime"):
         monkeypatch.setattr(os, call, refuse)
+
+
+def test_a_read_only_root_is_read_from_its_trash(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep(content, set(), now=NOW)
+
+    write_protect(monkeypatch)
     assert Content(content.root).read(digest_of(blob(3))) == blob(3)
     assert Content(content.root).read(digest_of(b"x" * LARGE)) == b"x" * LARGE
+
+
+def test_trash_that_cannot_be_read_does_not_hide_other_trash(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep(content, set(), now=NOW)
+    (older,) = trash_names(content.root)
+    newer = f"{content.root}/trash/{older.replace('2', '3', 1)}"
+    os.makedirs(f"{newer}/packs")
+    barred = f"{newer}/packs/{'0' * 32}{packs.SUFFIX}"
+    shutil.copyfile(pack_paths(f"{content.root}/trash/{older}")[0], barred)
+    opening = os.open
+
+    def refuse(path: str, *arguments: Any, **named: Any) -> int:
+        if path == barred:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return opening(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_protect(monkeypatch)
+    assert trash_names(content.root)[0] == os.path.basename(newer)
+    assert Content(content.root).read(digest_of(blob(3))) == blob(3)
+    with pytest.raises(StorageError, match="permission denied"):
+        Content(content.root).read(digest_of(b"never stored"))
 
 
 def test_asking_for_all_that_was_swept_undoes_the_sweep(content: Content) -> None:
