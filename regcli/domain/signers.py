@@ -12,6 +12,7 @@ from regcli.store import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datetime import datetime
     from typing import Any
 
     from regcli.domain.trust import Trust
@@ -192,11 +193,12 @@ def add_signer(
         if not name or any(c in _SPECIAL - {"*", "?"} or c.isspace() or is_unprintable(c) for c in name):
             raise UsageError(f"namespace {quote(name)} is malformed")
     options = [f'namespaces="{",".join(namespaces)}"'] if namespaces else []
+    times = []
     for name, value in (("valid-after", valid_after), ("valid-before", valid_before)):
         if value is not None:
-            _check_time(value)
+            times.append(_parse_time(value))
             options.append(f'{name}="{value}"')
-    if valid_after is not None and valid_before is not None and valid_after >= valid_before:
+    if len(times) == 2 and times[0] >= times[1]:
         raise UsageError(f"from {valid_after} until {valid_before} is no time at all", hint="--valid-after is the earlier one")
     signer = Signer([principal], key, options, is_system=False)
     line = " ".join([principal, *([",".join(options)] if options else []), key])
@@ -209,8 +211,8 @@ def add_signer(
     return signer, True
 
 
-def _check_time(text: str) -> None:
-    """Refuse what `ssh-keygen` would not read: one such line, and the key would never be believed."""
+def _parse_time(text: str) -> datetime:
+    """Return a time as `ssh-keygen` reads it; one line that it would not read, and the key would never be believed."""
     from datetime import datetime
 
     digits = text.removesuffix("Z")
@@ -218,7 +220,7 @@ def _check_time(text: str) -> None:
     try:
         if form is None or not (digits.isascii() and digits.isdigit()):
             raise ValueError
-        datetime.strptime(digits, form)  # noqa: DTZ007 - only whether the calendar has it
+        return datetime.strptime(digits, form)  # noqa: DTZ007 - the zone, local or UTC, is for ssh-keygen
     except ValueError:
         raise UsageError(f"{quote(text)} is not a time", hint="write YYYYMMDD or YYYYMMDDHHMMSSZ") from None
 

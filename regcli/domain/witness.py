@@ -121,8 +121,10 @@ class _Memory:
                 if left:
                     document["required"][registry] = left
                 gone.update(set(names).difference(left))
+            # A place has a slash, and a name has none: a registry may be called `registries`.
+            below = tuple(f"{registry}/" for registry in registries if "/" in registry)
             for place, known in document["aliases"].items():
-                if place.startswith(tuple(f"{registry}/" for registry in registries)):
+                if place.startswith(below):
                     for name in gone:
                         known.pop(name, None)
 

@@ -438,6 +438,18 @@ def test_yesterdays_copy_of_the_root_is_refused(place: Place, regcli: Run) -> No
     assert regcli("resolve", REF).ok().lines == ["model/zoo:v0"]
 
 
+def test_what_is_forgotten_of_one_registry_is_known_of_the_others(place: Place, regcli: Run) -> None:
+    yesterday = place.save("yesterday")
+    regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice).ok()
+    # As the directory that all places of registries begin with.
+    regcli("registry", "create", "registries").ok()
+    regcli("protect", "registries", "production", "--require-signature").ok()
+    regcli("link", "zoo:v0", "registries/zoo", "-a", "production", "--sign-key", place.alice).ok()
+    assert regcli("trust", "forget", "registries").ok().lines == ["production"]
+    place.restore(yesterday)
+    assert regcli("resolve", REF).code == 5
+
+
 def test_who_signs_sees_a_rollback_without_having_read(place: Place, regcli: Run) -> None:
     yesterday = place.save("yesterday")
     regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice).ok()

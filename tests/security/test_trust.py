@@ -37,6 +37,12 @@ def test_a_span_that_is_over_before_it_begins_is_refused(place: Place, regcli: R
     regcli("resolve", REF).ok()
 
 
+def test_a_span_may_begin_and_end_on_one_day(place: Place, regcli: Run) -> None:
+    key = f"{place.alice}.pub"
+    regcli("trust", "add", ALICE, key, "--valid-after", "20300101Z", "--valid-before", "203001011200Z").ok()
+    assert regcli("trust", "add", ALICE, key, "--valid-after", "203001011200", "--valid-before", "20300101120000Z").code == 2
+
+
 def test_the_list_shows_how_long_a_key_is_believed(place: Place, regcli: Run) -> None:
     regcli("trust", "add", ALICE, f"{place.alice}.pub", "--valid-after", "20200101", "--valid-before", "209901012359Z").ok()
     assert 'valid-after="20200101", valid-before="209901012359Z"' in regcli("trust", "ls").ok().stdout
