@@ -105,7 +105,9 @@ def _judge_file_system(found: Examination) -> None:
         found.findings.append(Finding("problem", "less than 1 GiB is free", "`regcli gc` and `regcli du` help to make room"))
     if system.get("failed"):
         found.findings.append(
-            Finding("problem", f"nothing can be written: {system['failed']}", "`regcli gc` and `regcli du` help to make room")
+            Finding(
+                "problem", f"writing fails: {system['failed']}", "make room with `regcli gc`, or check permissions in the root"
+            )
         )
     if system.get("link") is False:
         found.findings.append(

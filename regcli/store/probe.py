@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import reason_of
+from regcli.errors import StorageError, reason_of
 from regcli.store import blobs, files
 from regcli.store.locktest import distrust_of_locks, file_system
 
@@ -35,8 +35,10 @@ def probe_file_system(root: str) -> dict[str, Any]:
             found.update(_try_out(first, second, third))
             found["locks"] = distrust_of_locks(root, f"{root}/locks")
         except OSError as error:
-            # A full disk, or a quota: whoever is in need asks what is wrong.
+            # A full disk, a quota, a permission: whoever is in need asks what is wrong.
             found["failed"] = reason_of(error)
+        except StorageError as error:
+            found["failed"] = error.message
         finally:
             for path in (first, second, third):
                 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -100,3 +101,12 @@ def test_bad_settings_files_are_refused_by_name(invoke: Invoke, work: Path) -> N
         result = invoke("ls")
         assert result.code == 2, text
         assert ".regcli.toml" in result.stderr
+
+
+def test_doctor_names_a_directory_of_locks_that_takes_none(invoke: Invoke, root: Path) -> None:
+    invoke("init").ok()
+    shutil.rmtree(root / "locks")
+    (root / "locks").write_text("")
+    found = invoke("doctor", "--json").ok().json
+    assert found["ok"] is False
+    assert any(str(root / "locks") in finding["message"] for finding in found["findings"]), found
