@@ -186,9 +186,12 @@ def _corrupt(content: Content, digest: str) -> IntegrityError:
 
 
 def _require_size(row: Wanted, size: int) -> None:
-    """Refuse a manifest that lies about the size of a blob which is what its digest says."""
+    """Refuse a blob of another size: its manifest lies, or something was added to it."""
     if size != row[2]:
-        raise IntegrityError(f"the manifest says that {quote(row[0])} has {row[2]} bytes, but its blob has {size}")
+        raise IntegrityError(
+            f"the manifest says that {quote(row[0])} has {row[2]} bytes, but its blob has {size}",
+            hint="run `regcli verify` to see all damage",
+        )
 
 
 class Writer:

@@ -357,6 +357,7 @@ def test_a_blob_that_is_larger_than_its_manifest_says_is_not_copied(planted: Pla
     argv = [sys.executable, "-c", script, "--root", str(planted.root), "download", "zoo", "-o", "out", "--link-mode", mode]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=work)
     assert done.returncode == 6, done
+    assert "regcli verify" in done.stderr, done
     assert list((work / "out").iterdir()) == []
 
 
