@@ -40,7 +40,8 @@ def _for_a_shell(text: str) -> Iterator[str]:
     at = 0
     while at < len(text):
         character = text[at]
-        if character == "\\" and inside != "'":
+        # As `shlex` splits: in double quotes a backslash keeps these two only.
+        if character == "\\" and (not inside or (inside == '"' and text[at + 1 : at + 2] in ('"', "\\"))):
             at += 2
             continue
         if character in "'\"" and inside in ("", character):

@@ -637,6 +637,8 @@ def test_a_dead_receiver_is_given_up_after_twenty_tries(context: Context, world:
         ("make && notify", "&&"), ("make; notify", ";"), ("cat | wc", "|"), ("tee>log", ">"), ("make 2>&1", ">&"),
         ("sort < in", "<"), ("make &", "&"), ("notify $REGCLI_REF", "$REGCLI_REF"), ('notify "$REGCLI_REF now"', "$REGCLI_REF"),
         ("echo ${HOME}", "${"), ("echo $(date)", "$("), ("echo `date`", "`"), ("curl http://host/?a=1&b=2", "&"),
+        # It would come with the backslash.
+        ('sh -c "make && notify \\$REGCLI_REF"', "$REGCLI_REF"),
     ],
 )  # fmt: skip
 def test_a_command_that_needs_a_shell_is_refused(context: Context, world: World, command: str, found: str) -> None:
@@ -651,7 +653,7 @@ def test_a_command_that_needs_a_shell_is_refused(context: Context, world: World,
     "command",
     [
         "sh -c 'make && notify \"$REGCLI_REF\" > log'", "notify 'a & b; c | d'", 'notify "a & b"', "notify a\\&b",
-        "notify 5$ $5 $", "notify '$HOME' \\$HOME \"\\$HOME\"", "notify \"it's; fine\"", "notify '\"' x '\"'",
+        "notify 5$ $5 $", "notify '$HOME' \\$HOME \"a\\\\b\\\"&\"", "notify \"it's; fine\"", "notify '\"' x '\"'",
     ],
 )  # fmt: skip
 def test_what_is_quoted_goes_to_the_command_as_it_is(context: Context, world: World, command: str) -> None:
