@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import RegcliError
+from regcli.errors import RegcliError, reason_of
 from regcli.store import files, jsontext
 from regcli.store.trust import sha256_hex
 
@@ -71,7 +71,10 @@ def _read(context: Context) -> list[str]:
             context.warnings.append(f"{_path(context)} is not believed: others can write it (chmod 600)")
             return []
         document = jsontext.loads(data, _path(context))
-    except (OSError, RegcliError):
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, RegcliError) as error:
+        context.warnings.append(error.message if isinstance(error, RegcliError) else f"{_path(context)}: {reason_of(error)}")
         return []
     found = document.get("automations") if isinstance(document, dict) else None
     return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []

@@ -958,6 +958,22 @@ def test_a_note_that_others_can_write_releases_nothing(context: Context, world: 
     assert receiver.got == []
 
 
+@pytest.mark.parametrize("kind", ["damaged", "a link", "a directory"])
+def test_a_note_that_cannot_be_read_is_named(context: Context, world: World, kind: str) -> None:
+    """Or its owner would look for the fault in the automation."""
+    add_automation(context, "a", request("alias-added", webhook="http://127.0.0.1:9/", token_env="MY_TOKEN"))
+    note = world.folder / "ada/config/released.json"
+    if kind == "damaged":
+        note.write_text("{")
+    elif kind == "a link":
+        note.symlink_to(note.rename(world.folder / "elsewhere.json"))
+    else:
+        note.unlink()
+        note.mkdir()
+    assert "none of your secrets" in str(try_out(context, "a").error)
+    assert any(str(note) in warning for warning in context.warnings)
+
+
 def test_a_configuration_that_others_can_write_is_not_believed(context: Context, world: World) -> None:
     add_automation(context, "mine", request("alias-added", command="true"))
     (world.folder / "ada/config/automations.json").chmod(0o666)
