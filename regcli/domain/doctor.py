@@ -9,7 +9,7 @@ from regcli.domain.collections import list_collections
 from regcli.domain.listing import list_projects
 from regcli.domain.registries import list_registries
 from regcli.domain.registry_settings import hand_edits
-from regcli.errors import NotFoundError, RegcliError
+from regcli.errors import NotFoundError, RegcliError, reason_of
 from regcli.model import quote
 from regcli.store.probe import count_litter, probe_file_system
 from regcli.store.sweep import trash_names
@@ -82,15 +82,14 @@ def examine(context: Context) -> Examination:
     found.file_system = probe_file_system(root.path)
     _judge_file_system(found)
     _judge_owner(found, root.path, context.uid)
-    _count(context, found)
-    _judge_settings(context, found)
-    _judge_deliveries(context, found)
-    litter = count_litter(root.path)
-    if litter:
-        what = f"{litter} temporary file{'s' if litter > 1 else ''} of commands that were killed"
-        found.findings.append(Finding("hint", what, "`regcli gc` removes them once they are an hour old"))
-    trash = len(trash_names(root.path))
-    found.counts["trash"] = trash
+    for judge in (_count, _judge_settings, _judge_deliveries, _judge_litter, _count_trash):
+        try:
+            judge(context, found)
+        except RegcliError as error:
+            # What is wrong with one part of the root is not the last that is found.
+            context.warnings.append(error.message)
+        except OSError as error:
+            context.warnings.append(f"{error.filename} cannot be read: {reason_of(error)}")
     for message in dict.fromkeys(context.warnings):
         found.findings.append(Finding("problem", message, "`regcli verify` names all damage"))
     context.warnings.clear()
@@ -160,6 +159,17 @@ def _count(context: Context, found: Examination) -> None:
         collections=len(collections),
         versions=sum(collection.state["count"] for collection in collections),
     )
+
+
+def _count_trash(context: Context, found: Examination) -> None:
+    found.counts["trash"] = len(trash_names(context.root.path))
+
+
+def _judge_litter(context: Context, found: Examination) -> None:
+    litter = count_litter(context.root.path)
+    if litter:
+        what = f"{litter} temporary file{'s' if litter > 1 else ''} of commands that were killed"
+        found.findings.append(Finding("hint", what, "`regcli gc` removes them once they are an hour old"))
 
 
 def _judge_settings(context: Context, found: Examination) -> None:

@@ -138,10 +138,9 @@ def check_markers(context: Context, report: Report, snapshot: Any, chain: Chain)
             if record.get("references") and record["state"] != PURGED:
                 wanted.extend((item, backrefs.REFERENCE, index) for item in _targets(context, record))
     for artifact_id, kind, number in wanted:
-        if (kind, chain.place, number) in backrefs.read_backrefs(context.root.path, artifact_id, kind):
-            continue
         try:
-            backrefs.add_backref(context.root.path, artifact_id, kind, chain.place, number)
+            if (kind, chain.place, number) not in backrefs.read_backrefs(context.root.path, artifact_id, kind):
+                backrefs.add_backref(context.root.path, artifact_id, kind, chain.place, number)
         except RegcliError as error:
             report.problems.append(Problem("index", f"backrefs of {artifact_id}", error.message))
 

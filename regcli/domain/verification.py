@@ -269,7 +269,7 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     if unlisted:
         damaged = True
         report.problems += unlisted
-    _hear_markers(context, witnesses, mend=not damaged)
+    _hear_markers(context, report, witnesses, mend=not damaged)
     witnesses.hear_memory(context, report)
     witnesses.report(report)
     if not damaged:
@@ -280,14 +280,17 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     return report
 
 
-def _hear_markers(context: Context, witnesses: Witnesses, *, mend: bool) -> None:
-    if mend:
-        # What something points from was written again before; what is damaged still points from nowhere.
-        backrefs.remove_damaged(context.root.path, witnesses.hear_marker)
-        return
-    for _, marker in backrefs.all_markers(context.root.path):
-        if marker is not None:
-            witnesses.hear_marker(*marker)
+def _hear_markers(context: Context, report: Report, witnesses: Witnesses, *, mend: bool) -> None:
+    try:
+        if mend:
+            # What something points from was written again before; what is damaged still points from nowhere.
+            backrefs.remove_damaged(context.root.path, witnesses.hear_marker)
+            return
+        for _, marker in backrefs.all_markers(context.root.path):
+            if marker is not None:
+                witnesses.hear_marker(*marker)
+    except RegcliError as error:
+        report.problems.append(Problem("index", f"{context.root.path}/backrefs", error.message))
 
 
 def _went_meanwhile(problem: Problem, places: dict[str, tuple[Chain, int]]) -> bool:

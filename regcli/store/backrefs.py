@@ -88,6 +88,13 @@ def _read(path: str) -> tuple[str, str, int] | None:
     return (kind, place, number) if path.endswith(f"/{_marker_name(kind, place, number)}") else None
 
 
+def _names(directory: str) -> Iterator[str]:
+    try:
+        yield from files.scan_names(directory)
+    except OSError as error:
+        raise files.explain(error, f"cannot read {directory}") from error
+
+
 def read_backrefs(
     root: str, artifact_id: str, kind: str | None = None, *, strict: bool = False, unread: list[str] | None = None
 ) -> list[tuple[str, str, int]]:
@@ -101,11 +108,12 @@ def read_backrefs(
         unread: without `strict`, gets a sentence about each marker that cannot be read.
 
     Raises:
-        IntegrityError: `strict`, and a marker is damaged. StorageError: `strict`, and one cannot be read.
+        IntegrityError: `strict`, and a marker is damaged; or their directory is a link.
+        StorageError: `strict`, and one cannot be read; or their directory cannot.
     """
     directory = _directory(root, artifact_id)
     found = []
-    for name in files.scan_names(directory):
+    for name in _names(directory):
         if name.startswith(".") or (kind is not None and not name.startswith(f"{kind}-")):
             continue
         try:
@@ -124,11 +132,15 @@ def read_backrefs(
 
 
 def all_markers(root: str) -> Iterator[tuple[str, tuple[str, str, int] | None]]:
-    """Yield the path of every marker that can be read, with what it says: (kind, place, number), or None for a damaged one."""
+    """Yield the path of every marker that can be read, with what it says: (kind, place, number), or None for a damaged one.
+
+    Raises:
+        IntegrityError: a directory is a link. StorageError: one cannot be read.
+    """
     top = f"{root}/backrefs"
-    for prefix in files.scan_names(top):
-        for artifact_id in files.scan_names(f"{top}/{prefix}"):
-            for name in files.scan_names(f"{top}/{prefix}/{artifact_id}"):
+    for prefix in _names(top):
+        for artifact_id in _names(f"{top}/{prefix}"):
+            for name in _names(f"{top}/{prefix}/{artifact_id}"):
                 if name.startswith("."):
                     continue
                 path = f"{top}/{prefix}/{artifact_id}/{name}"

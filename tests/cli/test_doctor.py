@@ -6,6 +6,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -110,3 +112,17 @@ def test_doctor_names_a_directory_of_locks_that_takes_none(invoke: Invoke, root:
     found = invoke("doctor", "--json").ok().json
     assert found["ok"] is False
     assert any(str(root / "locks") in finding["message"] for finding in found["findings"]), found
+
+
+@pytest.mark.parametrize("name", ["blobs", "packs", "projects", "registries", "trash"])
+def test_doctor_names_a_link_in_the_place_of_a_directory(
+    invoke: Invoke, root: Path, zoo: Path, tmp_path: Path, name: str
+) -> None:
+    invoke("log", zoo, "-n", "zoo", "-t", "dataset").ok()
+    (root / name).mkdir(exist_ok=True)
+    (root / name).rename(tmp_path / "elsewhere")
+    (root / name).symlink_to(tmp_path / "elsewhere")
+    (root / ".tmp-1-00").write_text("litter")
+    found = invoke("doctor", "--json").ok().json
+    assert found["ok"] is False
+    assert any(f"{root / name} is a symbolic link" in finding["message"] for finding in found["findings"]), found

@@ -19,7 +19,7 @@ LOCAL = "projects/local/default"
 DIRECTORIES = (
     "projects", "projects/local", f"{LOCAL}/collections", f"{LOCAL}/collections/zoo/log", f"{LOCAL}/runs",
     f"{LOCAL}/runs/train/log", "registries", "registries/model/collections", "registries/model/collections/zoo/log",
-    "registries/team/settings", "blobs",
+    "registries/team/settings", "blobs", "backrefs",
 )  # fmt: skip
 
 

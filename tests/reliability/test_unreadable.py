@@ -90,7 +90,9 @@ def test_verify_goes_on_and_names_what_it_cannot_read(open_path: Path, which: st
     place.run("verify").ok()
 
 
-@pytest.mark.parametrize("which", ["projects", "projects/local/default/collections/zoo/log", "registries/model/collections"])
+@pytest.mark.parametrize(
+    "which", ["projects", "projects/local/default/collections/zoo/log", "registries/model/collections", "backrefs"]
+)
 def test_verify_goes_on_where_logs_cannot_be_listed(open_path: Path, which: str) -> None:
     place = Place(open_path)
     look = inside_as_nobody if is_root() else inside
