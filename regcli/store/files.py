@@ -261,10 +261,17 @@ def _rename_exclusive(temporary: str, path: str, cause: OSError) -> bool:
     raise cause
 
 
-def replace_file(path: str, data: bytes | Iterable[bytes | bytearray], *, mode: int = 0o666, durable: bool = False) -> None:
+def replace_file(
+    path: str,
+    data: bytes | Iterable[bytes | bytearray],
+    *,
+    mode: int = 0o666,
+    durable: bool = False,
+    times: tuple[int, int] | None = None,
+) -> None:
     """Replace a derived file in one step; without `durable` a power cut may leave the old or an empty one.
 
-    `data` may be pieces that are written one after the other.
+    `data` may be pieces that are written one after the other. `times` are what its atime and mtime shall be, in seconds.
 
     Raises:
         OSError: the file could not be written; the old one stays.
@@ -275,6 +282,8 @@ def replace_file(path: str, data: bytes | Iterable[bytes | bytearray], *, mode: 
         try:
             for piece in (data,) if isinstance(data, bytes) else data:
                 write_all(descriptor, piece)
+            if times is not None:
+                os.utime(descriptor, times)
             if durable:
                 fsync_file(descriptor)
         finally:

@@ -182,11 +182,8 @@ class Section:
 
     def confirm_summary(self, use: str = "all") -> None:
         """Note that all content of what the directory last was is in the store now. Never fails."""
-        self._set_time(use, None)
-
-    def _set_time(self, use: str, times: tuple[int, int] | None) -> None:
         try:
-            os.utime(f"{self._path}-{use}", times)
+            os.utime(f"{self._path}-{use}")
         except OSError:
             pass
 
@@ -198,14 +195,15 @@ class Section:
         if self._path:
             values = summary.listing, summary.digest, summary.files, summary.bytes
             body = _SUMMARY.pack(b"", 0, b"", *values)[28:]
-            self._write(f"{self._path}-{use}", [_SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values)])
-            self._set_time(use, (0, 0))
+            data = _SUMMARY.pack(_SUMMARY_MAGIC, 1, xxhash.xxh3_128_digest(body), *values)
+            # Its time is set before it has its name: whoever is killed in between must not have said that all is stored.
+            self._write(f"{self._path}-{use}", [data], times=(0, 0))
 
     @staticmethod
-    def _write(path: str, pieces: Iterable[bytes | bytearray]) -> None:
+    def _write(path: str, pieces: Iterable[bytes | bytearray], times: tuple[int, int] | None = None) -> None:
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            files.replace_file(path, pieces, mode=0o600)
+            files.replace_file(path, pieces, mode=0o600, times=times)
         except OSError:
             # A full or read-only cache makes the next run slower, no more.
             pass

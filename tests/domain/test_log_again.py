@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,6 +150,31 @@ def test_a_dry_run_proves_nothing_about_the_store(tree: Tree) -> None:
     dry = tree.request()
     dry.dry_run = True
     assert not tree.log(dry).created
+    assert not tree.log().created
+    assert verify_root(tree.world.user("alice")).problems == []
+
+
+def test_whoever_is_killed_has_not_said_that_all_is_stored(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(path: str | int, *arguments: Any, **named: Any) -> None:
+        if isinstance(path, str) and path.startswith(tree.cache):
+            raise Killed
+        setting(path, *arguments, **named)
+
+    tree.log()
+    for path in blobs_of(tree)[0]:
+        path.unlink()
+    (tree.path / "a").touch()
+    time.sleep(0.15)
+    dry = tree.request()
+    dry.dry_run = True
+    setting = os.utime
+    monkeypatch.setattr(os, "utime", killed)
+    with suppress(Killed):
+        tree.log(dry)
+    monkeypatch.undo()
     assert not tree.log().created
     assert verify_root(tree.world.user("alice")).problems == []
 
