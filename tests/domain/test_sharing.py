@@ -401,12 +401,8 @@ def private(shared: Shared) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "place", ["registries/team/collections/evil", "registries/team/collections/evil/log", "blobs/00", "outbox"]
-)
-def test_a_link_of_a_members_opens_nothing_of_the_admins(shared: Shared, place: str) -> None:
-    victim = private(shared)
-    path = Path(shared.root, place)
+def exchange(path: Path, victim: Path) -> Callable[[Context], bool]:
+    """Return what puts a link in the place of a directory."""
 
     def attack(_: Context) -> bool:
         if not path.parent.exists():
@@ -415,10 +411,19 @@ def test_a_link_of_a_members_opens_nothing_of_the_admins(shared: Shared, place: 
         path.symlink_to(victim)
         return True
 
+    return attack
+
+
+@pytest.mark.parametrize(
+    "place", ["registries/team/collections/evil", "registries/team/collections/evil/log", "blobs/00", "outbox"]
+)
+def test_a_link_of_a_members_opens_nothing_of_the_admins(shared: Shared, place: str) -> None:
+    victim = private(shared)
+    path = Path(shared.root, place)
     if path.exists():
         # Only the owner of the root could exchange it.
         path.rmdir()
-    shared.do(MEMBER if not place.startswith("blobs") else ADMIN, attack)
+    shared.do(MEMBER if not place.startswith("blobs") else ADMIN, exchange(path, victim))
     with pytest.raises(Refused, match=r"symbolic link|operation not permitted"):
         shared.do(ADMIN, lambda c: bool(sharing.share_root(c, str(GROUP))))
     for name in (victim, victim / "log", victim / ".ssh"):
@@ -432,15 +437,7 @@ def test_a_link_of_a_members_has_nothing_of_the_admins_deleted(shared: Shared, p
     path = Path(shared.root, place)
     if path.exists():
         path.rmdir()
-
-    def attack(_: Context) -> bool:
-        if not path.parent.exists():
-            path.parent.mkdir()
-            path.parent.chmod(0o777)
-        path.symlink_to(victim)
-        return True
-
-    shared.do(MEMBER if place.startswith("trash") else ADMIN, attack)
+    shared.do(MEMBER if place.startswith("trash") else ADMIN, exchange(path, victim))
     with suppress(Refused):
         shared.do(ADMIN, lambda c: bool(collect_garbage(c, None, Policy(grace=0))))
     with suppress(Refused):
