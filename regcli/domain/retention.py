@@ -9,6 +9,8 @@ Which versions are due is `expiry`'s to say.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from regcli.domain.collections import DELETED, SOURCE, Collection, is_live
 from regcli.domain.context import format_time
 from regcli.domain.deletion import delete_operations
@@ -102,7 +104,7 @@ def collect_garbage(
         RoleError: links of the named registry are due, but the user may not withdraw them. BusyError: others keep writing.
     """
     from regcli.store.locktest import distrust_of_locks
-    from regcli.store.reserve import give_up_reserve, keep_reserve
+    from regcli.store.reserve import with_reserve
 
     root = context.root
     _require_owner(context, policy)
@@ -113,9 +115,7 @@ def collect_garbage(
             hint="stop everything that writes to this root, then run `regcli gc --offline`",
         )
     collected = Collected(dry_run=policy.dry_run)
-    if not policy.dry_run:
-        give_up_reserve(root.path)
-    with context.lock("content", exclusive=True):
+    with nullcontext() if policy.dry_run else with_reserve(root.path), context.lock("content", exclusive=True):
         with context.lock("settings", exclusive=True):
             survey = Survey(context)
             scope = _scope(context, survey, text)
@@ -141,8 +141,6 @@ def collect_garbage(
                 if (len(due), collected.freed) == before:
                     raise
         _sweep(context, survey, policy, collected, young=young, progress=progress)
-        if not policy.dry_run:
-            keep_reserve(root.path)
     return collected
 
 

@@ -33,24 +33,22 @@ def keep_reserve(root: str) -> None:
         return
 
 
-def give_up_reserve(root: str) -> bool:
-    """Make the room free where the disk has hardly any other; tell whether it was needed and there."""
+def _give_up_reserve(root: str) -> None:
+    """Make the room free where the disk has hardly any other."""
     try:
         status = os.statvfs(root)
         if status.f_bavail * status.f_frsize > 4 * _SIZE and (status.f_favail > 64 or not status.f_files):
-            return False
+            return
         os.unlink(_path(root))
     except OSError:
-        return False
-    return True
+        return
 
 
 @contextmanager
 def with_reserve(root: str) -> Iterator[None]:
-    """Let what is done here use the room where the disk has hardly any other; what is left of it is set aside again."""
-    given_up = give_up_reserve(root)
+    """Let what is done here use the room where the disk has hardly any other; afterwards it is set aside again if it can be."""
+    _give_up_reserve(root)
     try:
         yield
     finally:
-        if given_up:
-            keep_reserve(root)
+        keep_reserve(root)

@@ -154,6 +154,14 @@ def test_gc_works_on_a_full_disk(full: Place | None) -> None:
     full.run("verify").ok()
 
 
+def test_gc_that_is_refused_leaves_the_room_for_the_next(full: Place | None) -> None:
+    if full is None:
+        return
+    occupy(full.root.parent, 0)
+    assert full.run("gc", "nothing-of-that-name/").code == 3
+    assert (full.root / "locks/reserve").stat().st_size == 256 << 10
+
+
 def test_room_is_made_on_a_full_disk_where_nothing_was_deleted_yet(full: Place | None) -> None:
     if full is None:
         return
