@@ -141,7 +141,8 @@ def test_content_that_was_taken_out_of_the_store_is_stored_again(tree: Tree, los
     assert context.warnings == []
 
 
-def test_a_dry_run_proves_nothing_about_the_store(tree: Tree) -> None:
+def dry_run_without_content(tree: Tree) -> LogRequest:
+    """Log, take the content out of the store, and return a request to look at all files again, but to store nothing."""
     tree.log()
     for path in blobs_of(tree)[0]:
         path.unlink()
@@ -149,7 +150,11 @@ def test_a_dry_run_proves_nothing_about_the_store(tree: Tree) -> None:
     time.sleep(0.15)
     dry = tree.request()
     dry.dry_run = True
-    assert not tree.log(dry).created
+    return dry
+
+
+def test_a_dry_run_proves_nothing_about_the_store(tree: Tree) -> None:
+    assert not tree.log(dry_run_without_content(tree)).created
     assert not tree.log().created
     assert verify_root(tree.world.user("alice")).problems == []
 
@@ -163,13 +168,7 @@ def test_whoever_is_killed_has_not_said_that_all_is_stored(tree: Tree, monkeypat
             raise Killed
         setting(path, *arguments, **named)
 
-    tree.log()
-    for path in blobs_of(tree)[0]:
-        path.unlink()
-    (tree.path / "a").touch()
-    time.sleep(0.15)
-    dry = tree.request()
-    dry.dry_run = True
+    dry = dry_run_without_content(tree)
     setting = os.utime
     monkeypatch.setattr(os, "utime", killed)
     with suppress(Killed):
