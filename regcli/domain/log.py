@@ -132,10 +132,10 @@ def _is_stored(context: Context, collection: Collection, taken: Ingested) -> boo
 
     It is looked for only where something in the store has changed since it was seen the last time.
     """
-    from regcli.domain.manifests import is_stored
-
     if context.root.content.is_untouched_since(taken.proven_at):
         return True
+    from regcli.domain.manifests import is_stored
+
     current = _current_latest(collection.snapshot)
     if current is None or not is_stored(context, current[1]):
         return False
