@@ -100,12 +100,19 @@ def _apply_create(state: State, records: Records, op: dict[str, Any], commit: di
     state.update(fresh)
 
 
+def _check_kind(state: State, record: Record) -> None:
+    """Refuse a link without a source, or a source with one; a collection that was made again may be of the other kind."""
+    if (state["kind"] == LINK) != (record.get("source") is not None):
+        raise ValueError("a version is not of its collection's kind")
+
+
 def _apply_version(state: State, records: Records, op: dict[str, Any]) -> None:
     index = op["version"]
     if index != state["next"]:
         raise ValueError(f"version {index} is not the next one")
     record = {**op["record"], "state": COMMITTED}
     check_record(record)
+    _check_kind(state, record)
     records.put(index, record)
     state["next"] = index + 1
     state["latest"] = index
@@ -120,6 +127,8 @@ def _apply_state(state: State, records: Records, op: dict[str, Any], time: str) 
     name = op["op"]
     after = {"delete": DELETED, "unlink": DELETED, "undelete": COMMITTED, "purge": PURGED}[name]
     was_live = is_live(record)
+    if after == COMMITTED:
+        _check_kind(state, record)
     records.put(index, {**record, "state": after, "updated_at": time})
     if was_live and after != COMMITTED:
         state["count"] -= 1

@@ -170,6 +170,9 @@ def _shared_events(context: Context, collection: Collection) -> Iterator[list[Ev
     """Yield, for each source collection, the edits of tags, metadata, description and TTL of versions linked here."""
     linked: dict[str, set[int]] = {}
     for _, record in collection.versions(deleted=True):
+        if record["source"] is None:
+            # From before the collection was removed and made again, of the other kind.
+            continue
         linked.setdefault(record["source"]["place"], set()).add(record["source"]["version"])
     for place, indexes in linked.items():
         source = open_place(context, place)

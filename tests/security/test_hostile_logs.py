@@ -114,6 +114,17 @@ def test_one_value_of_a_commit_is_changed(prepared: Path, invoke: Run, root: Pat
         check_all(invoke, work, (number, place, value))
 
 
+def test_a_link_without_a_source_is_damage(prepared: Path, invoke: Run, root: Path, work: Path) -> None:
+    shutil.copytree(prepared, root)
+    log = root / "registries/model/collections/zoo/log"
+    commits = read_log(log)
+    number = next(number for number, commit in enumerate(commits) if commit["ops"][0]["op"] == "link")
+    commits[number]["ops"][0]["record"]["source"] = None
+    write_log(log, commits)
+    check_all(invoke, work, "no source")
+    assert invoke("verify").code == 1
+
+
 @pytest.mark.parametrize("log", LOGS)
 def test_one_value_of_a_head_is_changed(prepared: Path, invoke: Run, root: Path, work: Path, log: str) -> None:
     import json
