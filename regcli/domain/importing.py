@@ -7,7 +7,17 @@ that was interrupted is finished by running it again: what is there already is r
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import PURGED, SOURCE, Collection, empty_state, is_live, locate, reduce_collection
+from regcli.domain.collections import (
+    LINK,
+    PURGED,
+    SOURCE,
+    Collection,
+    empty_state,
+    is_live,
+    locate,
+    open_place,
+    reduce_collection,
+)
 from regcli.domain.referrers import point_again
 from regcli.domain.registries import VISIBILITIES, create_registry, find_registry, protect
 from regcli.domain.repeating import creation, operations
@@ -115,6 +125,7 @@ def import_bundle(
         for part in parts:
             _check_target(context, part, origin)
             _rehearse(context, bundle, part, origin)
+        _check_sources(context, bundle, parts)
         _check_content(context, bundle, parts)
         with context.lock("content"):
             _take_content(context, bundle, done, progress)
@@ -160,6 +171,38 @@ def _parse_part(bundle: BundleReader, entry: dict[str, Any]) -> _Part:
 
 def _damaged(path: str, error: Exception) -> IntegrityError:
     return IntegrityError(f"{quote(path)} is damaged: {error!r}; nothing was imported")
+
+
+def _check_sources(context: Context, bundle: BundleReader, parts: list[_Part]) -> None:
+    """Make sure that what each link will point to comes along or is here."""
+    coming = {
+        (part.entry["place"], index): record["id"]
+        for part in parts
+        if part.entry["kind"] == SOURCE
+        for index, record in made_by(part.commits)
+    }
+    targets = {part.entry["place"]: _find_target(context, part) for part in parts}
+    for part in parts:
+        for record in part.needed if part.entry["kind"] == LINK else ():
+            source = record["source"]
+            if coming.get((source["place"], source["version"])) == record["id"]:
+                continue
+            place = source["place"]
+            here = targets[place] if place in targets else _open_here(context, place)
+            found = here.snapshot.records.get(source["version"]) if here is not None else None
+            if found is None or found["id"] != record["id"]:
+                what = f"{source['entity']}/{source['project']}/{source['name']}:v{source['version']}"
+                raise IntegrityError(
+                    f"{quote(bundle.path)} lacks {quote(what)}, which {quote(str(part.ref))} links to, and it is not here",
+                    hint="import the bundle that it continues first",
+                )
+
+
+def _open_here(context: Context, place: str) -> Collection | None:
+    try:
+        return open_place(context, place)
+    except IntegrityError:
+        return None
 
 
 def _check_content(context: Context, bundle: BundleReader, parts: list[_Part]) -> None:

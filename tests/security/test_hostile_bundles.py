@@ -119,6 +119,19 @@ def test_one_value_is_changed(invoke: Run, empty: Path, bundle: Bundle, tmp_path
     assert taken
 
 
+def test_a_link_to_what_neither_comes_nor_is_here_is_refused(invoke: Run, empty: Path, bundle: Bundle, tmp_path: Path) -> None:
+    """It was taken in, and the root was damaged from then on."""
+    index = bundle.documents()[0]
+    alone = copy.deepcopy(bundle)
+    alone.documents()[0]["collections"] = [entry for entry in index["collections"] if entry["kind"] == "link"]
+    refused = require_refusal(invoke, alone.write(tmp_path / "bundle.tar"))
+    assert "lacks 'local/default/zoo:v0', which 'model/zoo' links to" in refused.stderr
+    # Once the source is here, the links alone are enough.
+    invoke("import", bundle.write(tmp_path / "bundle.tar")).ok()
+    invoke("import", alone.write(tmp_path / "bundle.tar")).ok()
+    invoke("verify").ok()
+
+
 def first(bundle: Bundle) -> dict[str, Any]:
     record: dict[str, Any] = bundle.ops("version")[0]["record"]
     return record
