@@ -81,7 +81,8 @@ def test_a_source_that_changes_is_stored_whole_or_refused(invoke: Run, work: Pat
             if not source.exists():
                 source.write_bytes(b"a" * size)
             done = invoke("log", "source", "-n", "zoo", "-t", "model", "--link-mode", mode)
-            assert done.code in (0, 8), done
+            # 6: what was shared before has been written to meanwhile, so that it is no longer what its digest says.
+            assert done.code in ((0, 8) if mode == "copy" else (0, 6, 8)), done
             logged += done.code == 0
     assert meanwhile.rounds
     if logged and mode != "copy":
