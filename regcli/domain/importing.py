@@ -88,15 +88,17 @@ class Imported:
 class _Part:
     """One collection of a bundle, checked: what the index says of it, its reference here, its commits.
 
-    `needed` are the records of versions whose content must be there, when all of it was tried out.
+    `target` is the collection that is here before, or None; `needed` are the records of versions whose content must be there,
+    when all of it was tried out.
     """
 
-    __slots__ = ("commits", "entry", "needed", "ref")
+    __slots__ = ("commits", "entry", "needed", "ref", "target")
 
     def __init__(self, entry: dict[str, Any], ref: CollectionRef, commits: list[Commit]) -> None:
         self.entry = entry
         self.ref = ref
         self.commits = commits
+        self.target: Collection | None = None
         self.needed: list[dict[str, Any]] = []
 
     @property
@@ -123,8 +125,9 @@ def import_bundle(
             raise IntegrityError(f"{quote(path)} is damaged: it has a collection twice; nothing was imported")
         origin = _origin_of(bundle)
         for part in parts:
+            part.target = _find_target(context, part)
             _check_target(context, part, origin)
-            _rehearse(context, bundle, part, origin)
+            _rehearse(bundle, part, origin)
         _check_sources(context, bundle, parts)
         _check_content(context, bundle, parts)
         with context.lock("content"):
@@ -181,7 +184,7 @@ def _check_sources(context: Context, bundle: BundleReader, parts: list[_Part]) -
         if part.entry["kind"] == SOURCE
         for index, record in made_by(part.commits)
     }
-    targets = {part.entry["place"]: _find_target(context, part) for part in parts}
+    targets = {part.entry["place"]: part.target for part in parts}
     for part in parts:
         for record in part.needed if part.entry["kind"] == LINK else ():
             source = record["source"]
@@ -271,7 +274,7 @@ def _watermark(collection: Collection | None, origin: str, part: _Part) -> int:
 
 def _check_target(context: Context, part: _Part, origin: str) -> None:
     """Check every rule before anything is written."""
-    target = _find_target(context, part)
+    target = part.target
     if part.entry["whole"] and _watermark(target, origin, part) < int(part.entry["after_seq"]):
         raise ConflictError(
             f"the bundle continues another one for {quote(str(part.ref))}, which was not imported here",
@@ -383,9 +386,9 @@ def _sources(part: _Part, origin: str) -> Iterator[tuple[Commit, dict[str, Any]]
         yield commit, source
 
 
-def _rehearse(context: Context, bundle: BundleReader, part: _Part, origin: str) -> None:
+def _rehearse(bundle: BundleReader, part: _Part, origin: str) -> None:
     """Try everything out that `_replay` will do, and note which versions will need their content."""
-    target = _find_target(context, part)
+    target = part.target
     known = _known_ids(target, part) if target is not None else {}
     mark = _watermark(target, origin, part)
     after = target.snapshot.copy() if target is not None else Snapshot(0, GENESIS, empty_state(), Records("", _nothing))
