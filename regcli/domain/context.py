@@ -6,7 +6,7 @@ import os
 import time
 
 from regcli.domain.trust import Trust
-from regcli.errors import NotFoundError, OutcomeUnknownError
+from regcli.errors import NotFoundError, OutcomeUnknownError, RegcliError
 from regcli.model import EntityName, ProjectRef, parse_project
 from regcli.store import files
 from regcli.store.chain import Attempts
@@ -219,7 +219,6 @@ class Context:
             envelope = self.envelope(reason=reason, settings_seq=settings_seq, origin=origin)
             commit = self._append(chain, snapshot, envelope, ops)
             if commit is not None:
-                self.made.append((chain.place, snapshot.seq))
                 chain.write_head(snapshot)
                 if any("signature" in op for op in ops):
                     from regcli.domain.signing import remember
@@ -239,20 +238,39 @@ class Context:
 
             announcement = announce(self, chain, snapshot, ops)
         if announcement is None:
-            return chain.append(snapshot, envelope, ops)
-        commit = None
+            return self._publish(chain, snapshot, envelope, ops)
+        following = (chain.place, snapshot.seq + 1)
         try:
-            commit = chain.append(snapshot, {**envelope, "outbox": announcement.entries}, ops)
+            commit = self._publish(chain, snapshot, {**envelope, "outbox": announcement.entries}, ops)
         except OutcomeUnknownError:
-            commit = {}
             raise
-        finally:
-            if commit is None:
+        except BaseException:
+            if following not in self.made:
                 announcement.withdraw()
-        if commit is not None:
-            self.announced.extend(entry["event_id"] for entry in announcement.entries)
-            if self.on_announced is not None:
-                self.on_announced(self)
+            raise
+        if commit is None:
+            announcement.withdraw()
+            return None
+        self.announced.extend(entry["event_id"] for entry in announcement.entries)
+        if self.on_announced is not None:
+            self.on_announced(self)
+        return commit
+
+    def _publish(
+        self, chain: Chain, snapshot: Snapshot, envelope: dict[str, Any], ops: list[Operation]
+    ) -> dict[str, Any] | None:
+        """Publish a commit and note that it was made, also where Ctrl-C comes between the one and the other."""
+        following = (chain.place, snapshot.seq + 1)
+        try:
+            commit = chain.append(snapshot, envelope, ops)
+            if commit is not None:
+                self.made.append(following)
+        except RegcliError:
+            raise
+        except BaseException:
+            if following not in self.made and chain.has_published(following[1]):
+                self.made.append(following)
+            raise
         return commit
 
     def _is_watched(self) -> bool:

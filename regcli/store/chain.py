@@ -76,7 +76,7 @@ class Chain:
     """
 
     __slots__ = (
-        "base", "check_record", "check_state", "derived", "initial", "judge", "log", "place", "reducer", "root_id",
+        "_tried", "base", "check_record", "check_state", "derived", "initial", "judge", "log", "place", "reducer", "root_id",
         "settings_seq", "voids",
     )  # fmt: skip
 
@@ -108,6 +108,8 @@ class Chain:
         self.check_state = check_state
         self.check_record = check_record
         self.voids: dict[int, str] = {}
+        # The bytes of the commit that `append` last tried to publish.
+        self._tried = b""
 
     def commit_path(self, seq: int) -> str:
         """Return the path of commit number `seq`."""
@@ -344,6 +346,7 @@ class Chain:
         after = snapshot.copy()
         self.apply(after, self.parse(data, path, commit["seq"], snapshot.chain), sha256_hex(data), path)
         self._require_shape(after)
+        self._tried = data
         if not files.create_exclusive(path, data):
             try:
                 if files.read_document(path, MAX_COMMIT) != data:
@@ -353,6 +356,21 @@ class Chain:
             self.sync()
         snapshot.become(after)
         return commit
+
+    def has_published(self, seq: int) -> bool:
+        """Tell whether an `append` that an exception cut short had made commit `seq`; if so it is durable now.
+
+        Raises:
+            StorageError: it was made, and cannot be made durable.
+        """
+        try:
+            # Each attempt's bytes are its own: `txn` is random.
+            if not self._tried or files.read_document(self.commit_path(seq), MAX_COMMIT) != self._tried:
+                return False
+        except (OSError, RegcliError):
+            return False
+        self.sync()
+        return True
 
     def _refuse_void(self, snapshot: Snapshot, commit: Commit) -> None:
         reason = self.judge(snapshot, commit, os.geteuid()) if self.judge is not None else None

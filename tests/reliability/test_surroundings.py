@@ -162,9 +162,14 @@ def as_it_is_committed(place: Path, number: signal.Signals, broken: str) -> list
     return left.problems(log, 1, number)
 
 
+@pytest.mark.parametrize("slowly", ["slow_writes", "slow_syncs"])
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_at_the_moment_of_the_commit(place: Path, number: signal.Signals) -> None:
-    assert as_it_is_committed(place, number, "slow_writes") == []
+def test_a_signal_at_the_moment_of_the_commit(place: Path, number: signal.Signals, slowly: str) -> None:
+    assert as_it_is_committed(place, number, slowly) == []
+
+
+def test_a_commit_that_is_forgotten_when_it_is_cut_short_is_found_out(place: Path) -> None:
+    assert as_it_is_committed(place, signal.SIGINT, "slow_syncs,forget_what_was_cut_short")
 
 
 @pytest.mark.parametrize("number", SIGNALS)

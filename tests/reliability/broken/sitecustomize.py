@@ -171,6 +171,24 @@ def slow_writes(files: Any) -> None:
     os.write = slow  # type: ignore[assignment]
 
 
+def slow_syncs(files: Any) -> None:
+    """Not a broken store but a slow disk: a commit has its name long before it is durable."""
+    fsync_directory = files.fsync_directory
+
+    def slow(path: str) -> None:
+        fsync_directory(path)
+        time.sleep(0.05)
+
+    files.fsync_directory = slow
+
+
+def forget_what_was_cut_short(files: Any) -> None:
+    """What Ctrl-C ends in the middle of its commit counts as not done."""
+    from regcli.store import chain
+
+    chain.Chain.has_published = lambda *_: False  # type: ignore[method-assign]
+
+
 def stale_reads(files: Any) -> None:
     """Now and then a reader is given the state of one commit ago, as from a cache."""
     from regcli.store import chain
