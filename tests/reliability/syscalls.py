@@ -59,9 +59,9 @@ def record(
     return done, points
 
 
-def kill_at(point: Point, arguments: list[str], *, env: dict[str, str], cwd: Path, trace: Path) -> Run:
-    """Run the command again and kill it on entry to that call."""
-    inject = f"inject={point.name}:signal=SIGKILL:when={point.when}"
+def signal_at(point: Point, name: str, arguments: list[str], *, env: dict[str, str], cwd: Path, trace: Path) -> Run:
+    """Run the command again and send it a signal on entry to that call."""
+    inject = f"inject={point.name}:signal={name}:when={point.when}"
     before = _strace(trace, (point.name,), "-e", inject)
     # With the filter in the kernel strace does not deliver signals.
     before.remove("--seccomp-bpf")

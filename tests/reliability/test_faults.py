@@ -104,9 +104,16 @@ class Place:
 
     def kill(self, point: Point, arguments: list[str]) -> list[str]:
         self.fresh()
-        done = syscalls.kill_at(point, arguments, env=self.env, cwd=self.work, trace=self.trace)
+        done = syscalls.signal_at(point, "SIGKILL", arguments, env=self.env, cwd=self.work, trace=self.trace)
         assert done.code == -signal.SIGKILL, f"{point} was not reached: {done}"
         return self.judge(done, arguments)
+
+    def interrupt(self, point: Point, arguments: list[str]) -> list[str]:
+        self.fresh()
+        done = syscalls.signal_at(point, "SIGINT", arguments, env=self.env, cwd=self.work, trace=self.trace)
+        if done.code == 130 and done.stdout:
+            return [f"an answer, and yet interrupted: {done}"]
+        return [f"exit {done.code}: {done}"] if done.code not in (0, 130) else self.judge(done, arguments)
 
     def fail(self, point: Point, error: str, arguments: list[str]) -> list[str]:
         self.fresh()
@@ -189,6 +196,29 @@ def test_a_kill_before_any_call_leaves_the_old_or_the_new_state(
     points = place.record(arguments)
     found = {repr(point): place.kill(point, arguments) for point in sampled(points, scaled(10, 10**6))}
     report(found)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in COMMANDS if LONG or verb in SHORT])
+def test_ctrl_c_at_any_call_does_not_hide_what_was_done(
+    tmp_path: Path, verb: str, strace: bool, not_done: Callable[[str], None]
+) -> None:
+    if not strace or not known(verb, not_done):
+        return
+    place = Place(tmp_path)
+    arguments = [*COMMANDS[verb], "--json"]
+    points = place.record(arguments)
+    # The calls around the commit are what it is about.
+    chosen = points if LONG else [*sampled(points, 6), *(point for point in points if point.name in ("linkat", "link"))]
+    report({repr(point): place.interrupt(point, arguments) for point in chosen})
+
+
+def test_what_ctrl_c_hides_is_found_out(tmp_path: Path, strace: bool) -> None:
+    if not strace:
+        return
+    place = Place(tmp_path, "forget_what_was_cut_short")
+    arguments = [*COMMANDS["alias"], "--json"]
+    commits = [point for point in place.record(arguments) if point.name in ("linkat", "link")]
+    assert any(place.interrupt(point, arguments) for point in commits)
 
 
 @pytest.mark.parametrize("verb", [verb for verb in COMMANDS if LONG or verb in SHORT])
