@@ -14,7 +14,7 @@ from typer._click.exceptions import UsageError as ParserError
 
 from regcli.cli.commands import COMMANDS
 from regcli.cli.context import SCHEMA_VERSION, Session, deliver, drop_standard_output, write_error
-from regcli.cli.interrupts import INTERRUPTED
+from regcli.cli.interrupts import INTERRUPTED, end_with
 from regcli.cli.lazy import PROGRAM, TopGroup
 from regcli.cli.output import escape, paint
 from regcli.cli.settings import Options
@@ -56,6 +56,8 @@ def run(argv: Sequence[str]) -> int:
         _flush()
     except BaseException as error:  # noqa: BLE001 - the one funnel
         code = report(session, argv, error)
+    # The answer is out, and Ctrl-C does not unsay it.
+    end_with(code)
     _report_warnings(session)
     session.start_delivery()
     return code

@@ -169,7 +169,7 @@ def serve(command: str, words: list[str]) -> int | None:
         return None
     positional, values, general = parsed
     from regcli.cli.context import Session, speaks_unicode
-    from regcli.cli.interrupts import raise_when_interrupted
+    from regcli.cli.interrupts import end_with, raise_when_interrupted
 
     if not speaks_unicode(sys.stdout) or not speaks_unicode(sys.stderr):
         return None
@@ -183,5 +183,7 @@ def serve(command: str, words: list[str]) -> int | None:
         from regcli.cli.app import report
 
         code = report(session, [command, *words], error)
+    # The answer is out, and Ctrl-C does not unsay it.
+    end_with(code)
     session.start_delivery()
     return code
