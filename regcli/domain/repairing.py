@@ -196,7 +196,11 @@ def _suspects(path: str) -> list[str]:
     """Return the commit that a problem is about; all of them where it is about a whole log."""
     if path.endswith(".json"):
         return [path]
-    return [f"{path}/{name}" for name in files.scan_names(path) if name.endswith(".json") and name[:-5].isdecimal()]
+    try:
+        return [f"{path}/{name}" for name in files.scan_names(path) if name.endswith(".json") and name[:-5].isdecimal()]
+    except RegcliError:
+        # That it cannot be listed is what the problem says.
+        return []
 
 
 def _path_before(path: str) -> str:

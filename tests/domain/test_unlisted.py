@@ -42,6 +42,10 @@ def test_verify_goes_on_behind_a_link_in_the_place_of_a_directory(
     assert any(str(root / directory) in words for _, words in found), found
     assert any(kind == "extra" for kind, _ in found), found
     assert sorted(root.rglob("*")) == before
+    # Mending cannot put it right, but ends no sooner for it.
+    again = invoke("verify", "--repair", "--json")
+    assert again.code == 1, again
+    assert sorted(root.rglob("*")) == before
     (root / directory).unlink()
     shutil.move(tmp_path / "elsewhere", root / directory)
     (root / "stranger").unlink()
