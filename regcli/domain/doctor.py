@@ -9,7 +9,7 @@ from regcli.domain.collections import list_collections
 from regcli.domain.listing import list_projects
 from regcli.domain.registries import list_registries
 from regcli.domain.registry_settings import hand_edits
-from regcli.errors import NotFoundError, RegcliError, reason_of
+from regcli.errors import NotFoundError, RegcliError
 from regcli.model import quote
 from regcli.store.probe import count_litter, probe_file_system
 from regcli.store.sweep import trash_names
@@ -88,8 +88,6 @@ def examine(context: Context) -> Examination:
         except RegcliError as error:
             # What is wrong with one part of the root is not the last that is found.
             context.warnings.append(error.message)
-        except OSError as error:
-            context.warnings.append(f"{error.filename} cannot be read: {reason_of(error)}")
     for message in dict.fromkeys(context.warnings):
         found.findings.append(Finding("problem", message, "`regcli verify` names all damage"))
     context.warnings.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain.collections import LINK, PURGED, is_live
 from regcli.domain.report import Problem
-from regcli.errors import RegcliError, reason_of
+from regcli.errors import RegcliError
 from regcli.store import backrefs, files, jsontext
 from regcli.store.chain import GENESIS
 from regcli.store.trust import sha256_hex
@@ -27,9 +27,8 @@ def check_chain(report: Report, chain: Chain, witnesses: Witnesses) -> Any:
     numbers = []
     try:
         names = list(files.scan_names(chain.log))
-    except (OSError, RegcliError) as error:
-        words = error.message if isinstance(error, RegcliError) else f"{chain.log} cannot be read: {reason_of(error)}"
-        report.problems.append(Problem("history", chain.log, words))
+    except RegcliError as error:
+        report.problems.append(Problem("history", chain.log, error.message))
         return None
     for name in names:
         stem, _, ending = name.partition(".")

@@ -108,7 +108,7 @@ class Witnesses:
                     self.note(notice.marker["place"], "outbox/done/ tells of what happened there")
         except IntegrityError as error:
             report.problems.append(Problem("index", context.root.path, error.message))
-        except (OSError, RegcliError):
+        except RegcliError:
             # Others may be kept from reading these; then they tell nothing.
             return
 
@@ -141,7 +141,7 @@ class Witnesses:
         log = "settings" if place.count("/") == 1 else "log"
         try:
             return any(name.endswith(".json") for name in files.scan_names(f"{self._root}/{place}/{log}"))
-        except (OSError, RegcliError):
+        except RegcliError:
             # Not knowing is not absence; what cannot be read is told where it is read.
             return True
 

@@ -10,15 +10,7 @@ from regcli.domain.manifests import read_manifest
 from regcli.domain.report import Problem, Report
 from regcli.domain.resolving import resolve
 from regcli.domain.vanished import Witnesses
-from regcli.errors import (
-    MissingBlobError,
-    NotFoundError,
-    RegcliError,
-    SignatureRefusedError,
-    StorageError,
-    UsageError,
-    reason_of,
-)
+from regcli.errors import MissingBlobError, NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
 from regcli.model import fold
 from regcli.store import backrefs, files
 from regcli.store.blobs import blob_path
@@ -318,10 +310,8 @@ def _chains(context: Context, unlisted: list[Problem]) -> Iterator[tuple[Chain, 
     def listed(names: Callable[..., Iterable[T]], *arguments: object) -> Iterator[T]:
         try:
             yield from names(*arguments)
-        except OSError as error:
-            note(str(error.filename), f"{error.filename} cannot be read: {reason_of(error)}")
         except RegcliError as error:
-            note(context.root.path, error.message)
+            note(str(getattr(error.__cause__, "filename", context.root.path)), error.message)
 
     def note(path: str, words: str) -> None:
         # Some are listed twice.

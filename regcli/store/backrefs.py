@@ -88,13 +88,6 @@ def _read(path: str) -> tuple[str, str, int] | None:
     return (kind, place, number) if path.endswith(f"/{_marker_name(kind, place, number)}") else None
 
 
-def _names(directory: str) -> Iterator[str]:
-    try:
-        yield from files.scan_names(directory)
-    except OSError as error:
-        raise files.explain(error, f"cannot read {directory}") from error
-
-
 def read_backrefs(
     root: str, artifact_id: str, kind: str | None = None, *, strict: bool = False, unread: list[str] | None = None
 ) -> list[tuple[str, str, int]]:
@@ -113,7 +106,7 @@ def read_backrefs(
     """
     directory = _directory(root, artifact_id)
     found = []
-    for name in _names(directory):
+    for name in files.scan_names(directory):
         if name.startswith(".") or (kind is not None and not name.startswith(f"{kind}-")):
             continue
         try:
@@ -138,9 +131,9 @@ def all_markers(root: str) -> Iterator[tuple[str, tuple[str, str, int] | None]]:
         IntegrityError: a directory is a link. StorageError: one cannot be read.
     """
     top = f"{root}/backrefs"
-    for prefix in _names(top):
-        for artifact_id in _names(f"{top}/{prefix}"):
-            for name in _names(f"{top}/{prefix}/{artifact_id}"):
+    for prefix in files.scan_names(top):
+        for artifact_id in files.scan_names(f"{top}/{prefix}"):
+            for name in files.scan_names(f"{top}/{prefix}/{artifact_id}"):
                 if name.startswith("."):
                     continue
                 path = f"{top}/{prefix}/{artifact_id}/{name}"

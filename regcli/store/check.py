@@ -242,10 +242,7 @@ def _list(directory: str, problems: list[Problem]) -> list[str] | None:
     """Return the sorted names in a directory; None, after reporting it, where it cannot be read."""
     try:
         return sorted(files.scan_names(directory))
-    except OSError as error:
-        problems.append(("corrupt", directory, None, f"directory {directory} cannot be read: {reason_of(error)}"))
-        return None
-    except IntegrityError as error:
+    except (IntegrityError, StorageError) as error:
         problems.append(("corrupt", directory, None, error.message))
         return None
 

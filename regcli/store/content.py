@@ -207,11 +207,7 @@ class Content:
             if digest not in seen:
                 seen.add(digest)
                 yield digest.hex(), length
-        try:
-            names = list(blobs.scan_blobs(self.root))
-        except OSError as error:
-            raise files.explain(error, f"cannot read {error.filename}") from error
-        for name in names:
+        for name in list(blobs.scan_blobs(self.root)):
             if bytes.fromhex(name) not in seen:
                 size = self._loose_size(name)
                 if size is not None:

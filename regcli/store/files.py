@@ -409,20 +409,22 @@ def scan_names(path: str) -> Iterator[str]:
     """Yield the names in a directory of the store; none where it does not exist.
 
     Raises:
-        IntegrityError: it is a link.
+        IntegrityError: it is a link. StorageError: it cannot be read. The system's own error, their cause, has its path.
     """
     try:
         descriptor = open_directory(path)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 yield entry.name
     except OSError as error:
-        # It names the descriptor, which says nothing to a user.
+        # It names the descriptor, which says nothing to anybody.
         error.filename = path
-        raise
+        raise explain(error, f"cannot read {path}") from error
     finally:
         os.close(descriptor)
 

@@ -86,12 +86,6 @@ class PackSet:
         return status.st_ino, status.st_mtime_ns
 
     def _load(self, *, distrust: bool = False) -> None:
-        try:
-            self._load_parts(distrust=distrust)
-        except OSError as error:
-            raise files.explain(error, f"cannot read {self.directory}") from error
-
-    def _load_parts(self, *, distrust: bool) -> None:
         # Index files before packs: an index file that names a pack made later than our listing would hide it as dead.
         indexes = sorted(name for name in files.scan_names(f"{self.directory}/index") if name.endswith(".idx"))
         present = self.pack_ids()

@@ -245,10 +245,7 @@ def remove_litter(content: Content, *, now: float) -> int:
 
 def trash_names(root: str) -> list[str]:
     """Return the names of the trash directories, newest first."""
-    try:
-        return sorted(files.scan_names(f"{root}/trash"), reverse=True)
-    except OSError as error:
-        raise files.explain(error, f"cannot read {root}/trash") from error
+    return sorted(files.scan_names(f"{root}/trash"), reverse=True)
 
 
 def trash_contents(root: str) -> Iterator[Content]:
