@@ -22,13 +22,21 @@ from regcli.domain.collections import (
     require_right,
 )
 from regcli.domain.documents import links_of
-from regcli.errors import ConflictError, NotFoundError, ProtectedError, RefusedError, TypeNotAcceptedError, UsageError
+from regcli.errors import (
+    ConflictError,
+    NotFoundError,
+    ProtectedError,
+    RefusedError,
+    SignatureRefusedError,
+    TypeNotAcceptedError,
+    UsageError,
+)
 from regcli.model import ArtifactName, CollectionName, fold, parse_collection, quote, split_reference
 from regcli.store.layout import encode_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Iterable, Sequence
     from typing import Any
 
     from regcli.domain.context import Context
@@ -161,7 +169,7 @@ def edit_collection_settings(
         if type is not None:
             _check_retype(context, collection, type)
         if new is not None:
-            require_unprotected(context, collection, "renamed")
+            _require_renamable(context, collection, new)
             _reserve(context, collection, new)
 
         def check(snapshot: Snapshot) -> list[Operation]:
@@ -169,7 +177,7 @@ def edit_collection_settings(
             if not now.exists:
                 raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
             if new is not None:
-                require_unprotected(context, now, "renamed")
+                _require_renamable(context, now, new)
             return _edits(snapshot.state, new, {"description": description, "type": type}, ttl, tags)
 
         change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
@@ -252,6 +260,29 @@ def protected_versions(collection: Collection) -> list[tuple[str, str]]:
     ]
 
 
+def require_unsigned(collections: Iterable[Collection], refusal: str, *, dropped: Container[str] | None = None) -> None:
+    """Refuse what would take a signed alias away, or the name that it was signed under, without asking for a key.
+
+    Args:
+        collections: all that this is about.
+        refusal: what cannot be done, for the message.
+        dropped: keys of aliases that are to need no signature any more; None for all that need one. What was demanded of
+            them but never signed is nobody's to lose.
+
+    Raises:
+        SignatureRefusedError: a version in one of them holds a signed alias; clearing that first is signed.
+    """
+    for collection in collections:
+        for ref, alias in protected_versions(collection):
+            if collection.registry is None or not roles.is_signed(collection.registry.state, alias):
+                continue
+            if dropped is None or (fold(alias) in dropped and fold(alias) in collection.state.get("signed", {})):
+                raise SignatureRefusedError(
+                    f"{refusal}: {quote(ref)} holds the signed alias {quote(alias)}",
+                    hint=f"clear it first, with a signer's key: `regcli alias rm {quote(collection.ref)} {quote(alias)}`",
+                )
+
+
 def require_unprotected(context: Context, collection: Collection, what: str) -> None:
     """Refuse what would touch a protected alias in a collection, unless the user is admin there."""
     held = protected_versions(collection)
@@ -262,6 +293,12 @@ def require_unprotected(context: Context, collection: Collection, what: str) -> 
             f" alias {quote(held[0][1])}",
             hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",
         )
+
+
+def _require_renamable(context: Context, collection: Collection, new: str) -> None:
+    require_unprotected(context, collection, "renamed")
+    if fold(new) != fold(collection.name):
+        require_unsigned([collection], f"collection {quote(collection.ref)} cannot be renamed")
 
 
 def _check_retype(context: Context, collection: Collection, type_name: TypeName) -> None:

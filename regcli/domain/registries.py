@@ -403,8 +403,10 @@ def unprotect(context: Context, registry: Registry, aliases: Sequence[Alias], *,
     """Take alias names off the protected list; versions keep them as ordinary aliases.
 
     Raises:
-        RoleError: the user is no admin. NotFoundError: a name is not on the list.
+        RoleError: the user is no admin. NotFoundError: a name is not on the list. SignatureRefusedError: a version holds one
+        that is signed.
     """
+    from regcli.domain.registry_settings import require_signatures_kept
 
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         roles.require(snapshot.state, context.user, "protect")
@@ -417,6 +419,7 @@ def unprotect(context: Context, registry: Registry, aliases: Sequence[Alias], *,
                     hint=f"protected: {', '.join(protected_names(snapshot.state)) or 'none'}",
                 )
             ops.append({"op": "unprotect", "alias": str(alias), "before": before, "after": None})
+        require_signatures_kept(context, Registry(registry.base, registry.chain, snapshot), ops)
         return ops
 
     return change_settings(context, registry, check, reason=reason)

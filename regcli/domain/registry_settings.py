@@ -16,6 +16,7 @@ from regcli.domain.registries import (
     open_chain,
     readable_settings,
     redirected,
+    signed_names,
 )
 from regcli.errors import ConflictError, IntegrityError, MissingPathError, RefusedError, RegcliError, UsageError
 from regcli.model import Alias, RegistryName, TypeName, fold, has_endless_key, quote
@@ -64,6 +65,7 @@ def edit_registry(
     Raises:
         RoleError: the user may not change one of these; nothing was changed.
         RefusedError: the visibility cannot be widened; or the registry came with the root, and name and visibility stay.
+        SignatureRefusedError: a rename, and a signed alias is in it.
         ConflictError: the new name is taken, or a type is missing.
     """
     registry = find_registry(context, name)
@@ -76,6 +78,8 @@ def edit_registry(
         if rename is not None and rename != state["name"]:
             roles.require(state, context.user, "rename-registry")
             _refuse_new_name(registry, rename)
+            if fold(rename) != fold(state["name"]):
+                _require_unsigned(context, Registry(registry.base, registry.chain, snapshot), "renamed")
             ops.append({"op": "rename", "before": state["name"], "after": str(rename)})
         if description is not None:
             roles.require(state, context.user, "edit-registry")
@@ -174,11 +178,41 @@ def _reserve(context: Context, registry: Registry, name: RegistryName) -> None:
     context.transact(chain, check)
 
 
+def _require_unsigned(context: Context, registry: Registry, what: str) -> None:
+    """Refuse what would take signed aliases away, or the name that they were signed under; reads nothing where none is."""
+    if signed_names(registry.state):
+        from regcli.domain.collection_settings import require_unsigned
+        from regcli.domain.collections import each_collection
+
+        found = each_collection(context, registry.base, registry)
+        require_unsigned(found, f"registry {quote(registry.name)} cannot be {what}")
+
+
+def require_signatures_kept(context: Context, registry: Registry, ops: Sequence[Operation]) -> None:
+    """Refuse to let anybody without a key move an alias that a version holds with a signature.
+
+    Raises:
+        SignatureRefusedError: one of the operations takes such an alias off the list of those that must be signed.
+    """
+    dropped = {
+        fold(op["alias"])
+        for op in ops
+        if op["op"] in ("protect", "unprotect") and (op["before"] or {}).get("signed") and not (op["after"] or {}).get("signed")
+    }
+    if dropped:
+        from regcli.domain.collection_settings import require_unsigned
+        from regcli.domain.collections import each_collection
+
+        found = each_collection(context, registry.base, registry)
+        require_unsigned(found, f"registry {quote(registry.name)} cannot do without signatures", dropped=dropped)
+
+
 def remove_registry(context: Context, name: RegistryName, *, reason: str | None = None) -> Change:
     """Delete a registry with its collections and links; the versions that were linked stay where they were logged.
 
     Raises:
         RoleError: the user is no admin of it, also where protected aliases are in it. RefusedError: it came with the root.
+        SignatureRefusedError: a signed alias is in it.
     """
     registry = find_registry(context, name)
 
@@ -193,7 +227,8 @@ def require_removable(context: Context, registry: Registry) -> None:
     """Refuse the deletion of a registry.
 
     Raises:
-        RoleError: the user is no admin of it. RefusedError: it came with the root.
+        RoleError: the user is no admin of it. RefusedError: it came with the root. SignatureRefusedError: a signed alias is
+        in it.
     """
     roles.require(registry.state, context.user, "delete-registry")
     if registry.is_built_in:
@@ -201,6 +236,7 @@ def require_removable(context: Context, registry: Registry) -> None:
             f"registry {quote(registry.name)} came with the root and cannot be deleted",
             hint=f"`regcli ls {registry.name}/` lists its collections, and `regcli collection rm` deletes one",
         )
+    _require_unsigned(context, registry, "deleted")
 
 
 def registry_extent(context: Context, registry: Registry) -> tuple[int, int]:
@@ -331,6 +367,7 @@ def apply_settings(context: Context, path: str, *, dry_run: bool = False, reason
             )
         _refuse_automations(state, document, path)
         ops = _differences(context, registry, state, wanted)
+        require_signatures_kept(context, Registry(registry.base, registry.chain, snapshot), ops)
         applied.changes = [_in_words(op) for op in ops]
         return ops
 

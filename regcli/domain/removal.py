@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import deletion
-from regcli.domain.collection_settings import bare_name, require_unprotected
+from regcli.domain.collection_settings import bare_name, require_unprotected, require_unsigned
 from regcli.domain.collections import SOURCE, Collection, find_collection, list_collections, require_right
 from regcli.domain.listing import Project, find_container
 from regcli.errors import NotFoundError, RefusedError, UsageError
@@ -51,7 +51,7 @@ class _Removal:
             RoleError, ProtectedError, RefusedError: see `remove_collection`.
         """
         require_right(context, collection, "delete-collection")
-        require_unprotected(context, collection, "deleted")
+        _require_removable(context, collection)
         self.collection = collection
         self.removed = Removed(collection)
         self.links: list[Version] = []
@@ -73,7 +73,7 @@ class _Removal:
             now = collection.at(snapshot)
             if not now.exists:
                 raise NotFoundError(f"collection {quote(collection.ref)} was deleted")
-            require_unprotected(context, now, "deleted")
+            _require_removable(context, now)
             if collection.state["kind"] == SOURCE and not delete_aliases:
                 _refuse_aliases(now)
             removed.versions = snapshot.state["count"]
@@ -82,6 +82,11 @@ class _Removal:
         change = context.transact(collection.chain, check, reason=reason, settings_seq=collection.settings_seq)
         removed.seq = change.seq
         return removed
+
+
+def _require_removable(context: Context, collection: Collection) -> None:
+    require_unprotected(context, collection, "deleted")
+    require_unsigned([collection], f"collection {quote(collection.ref)} cannot be deleted")
 
 
 def _refuse_aliases(collection: Collection) -> None:
@@ -108,8 +113,8 @@ def remove_collection(
 
     Raises:
         RoleError: the user may not. ProtectedError: a protected alias is in it, and the user is no admin; or it holds the
-        source of a protected link, or files that a protected version refers to. RefusedError: custom aliases, links or
-        references stand in the way.
+        source of a protected link, or files that a protected version refers to. SignatureRefusedError: a signed alias is in
+        it. RefusedError: custom aliases, links or references stand in the way.
     """
     with context.lock("content", exclusive=True), context.lock("settings", exclusive=True):
         collection = find_collection(context, parse_collection(bare_name(text), context.project))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regcli.domain.roles import is_signed
 from regcli.model import fold, quote
 from regcli.store.trust import sha256_hex
 
@@ -82,11 +83,26 @@ def operations(
                 kept.append({"op": "reserve", "version": op["version"]})
             kept.append({**op, "record": _moved(op["record"], places)})
             following = op["version"] + 1
+        elif name == "unlink" and (signed := _signed_alias(registry, state, op["version"])) is not None:
+            version = f"{where}:v{op['version']}"
+            remarks.append(f"{quote(version)} holds the signed alias {quote(signed)} and was left linked")
         elif name == "alias":
             kept.extend(_alias(registry, where, state, op, known, remarks, whole=whole))
         elif whole or op["version"] not in known:
             kept.append(op)
     return kept
+
+
+def _signed_alias(registry: Registry | None, state: dict[str, Any], index: int) -> str | None:
+    """Return an alias of a version that must be signed here, which no bundle may take away."""
+    return next(
+        (
+            shown
+            for shown, holder in state["aliases"].values()
+            if holder == index and registry is not None and is_signed(registry.state, shown)
+        ),
+        None,
+    )
 
 
 def _moved(record: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
@@ -110,8 +126,7 @@ def _alias(
 ) -> list[Operation]:
     """Return an alias operation as it applies here; an alias that this root has put elsewhere itself stays there."""
     held = state["aliases"].get(fold(op["alias"]))
-    protection = registry.state["protected"].get(fold(op["alias"])) if registry is not None else None
-    if protection is not None and protection["signed"]:
+    if registry is not None and is_signed(registry.state, op["alias"]):
         remarks.append(f"alias {quote(op['alias'])} of {quote(where)} needs a signature here and was left out")
         return []
     after = op["after"]

@@ -132,8 +132,9 @@ def edit(
 ) -> None:
     """Change a collection's description, name or default TTL
 
-    After a rename the old name says the new one. The default TTL holds for versions whose own TTL is `inherit`. In a
-    registry it says after what time `regcli gc REGISTRY/COLLECTION` withdraws links that have no alias.
+    After a rename, before which signed aliases are cleared, the old name says the new one. The default TTL holds for
+    versions whose own TTL is `inherit`. In a registry it says after what time `regcli gc REGISTRY/COLLECTION` withdraws
+    links that have no alias.
 
     Examples:
         regcli collection edit model/zoo --description "# Zoo"
@@ -184,9 +185,9 @@ def remove(
 ) -> None:
     """Delete a collection
 
-    A registry's collection goes with its links; the versions that were linked stay where they were logged. A project's
-    collection goes with its versions, and this cannot be undone. `ENTITY/PROJECT/`, with the final slash, means all of a
-    project's collections: either nothing stands in the way of any, or none is deleted.
+    A registry's collection goes with its links, once its signed aliases are cleared; the versions that were linked stay
+    where they were logged. A project's collection goes with its versions, and this cannot be undone. `ENTITY/PROJECT/`, with
+    the final slash, means all of a project's collections: either nothing stands in the way of any, or none is deleted.
 
     Examples:
         regcli collection rm model/zoo -y

@@ -32,6 +32,7 @@ def protect(
     Only admins of the registry may protect names, and only they may then add, move or remove these aliases. Whatever
     version holds a protected alias cannot be unlinked, deleted or edited by anybody else. With --require-signature every
     change of the alias is signed, and every reader checks it against signers of their own choice: see `regcli help signing`.
+    --rm takes signed aliases off the list only where no version holds them.
 
     Examples:
         regcli protect model production staging

@@ -154,9 +154,9 @@ def edit(
     """Change a registry's settings
 
     Name and description are any member's to change, the rest is an admin's. Types can be added, never removed; the first one
-    given to a registry that accepts every type narrows it to that. A restricted registry stays so. After a rename the old
-    name says the new one. The registries that came with the root, model and dataset, keep their names and stay open to
-    everybody.
+    given to a registry that accepts every type narrows it to that. A restricted registry stays so. After a rename, before
+    which signed aliases are cleared, the old name says the new one. The registries that came with the root, model and
+    dataset, keep their names and stay open to everybody.
 
     Examples:
         regcli registry edit model --description "# Models in use"
@@ -199,9 +199,9 @@ def remove(
 ) -> None:
     """Delete a registry
 
-    Its collections and links go with it, protected ones too, so that takes an admin; the versions that were linked stay
-    where they were logged. This cannot be undone. The registries that came with the root, model and dataset, cannot be
-    deleted.
+    Its collections and links go with it, protected ones too, so that takes an admin; signed aliases are cleared first. The
+    versions that were linked stay where they were logged. This cannot be undone. The registries that came with the root,
+    model and dataset, cannot be deleted.
 
     Examples:
         regcli registry rm "Golden Datasets" -y
