@@ -157,7 +157,7 @@ def _remember_blobs(request: LogRequest, batch: Batch) -> None:
 
         section = blobs_section(request.cache, batch.content.root)
         section.fresh = batch.learned
-        section.save_own()
+        section.save()
 
 
 def _follow_up(context: Context, request: LogRequest, logged: Logged, version: Version, inputs: Sequence[Version]) -> None:

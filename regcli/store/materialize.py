@@ -382,7 +382,7 @@ class _Run:
     def save(self) -> None:
         """Write the stat cache."""
         self.section.save(self.result.files)
-        self._setup.blobs_section.save_own()
+        self._setup.blobs_section.save()
 
 
 def _parents(directory: str) -> list[str]:

@@ -111,13 +111,20 @@ class Section:
         """Remember a file that was just read; `status` is from after reading."""
         self.fresh += make_key(status) + value
 
-    def save(self, seen: int, *, now: Callable[[], int] = time.time_ns) -> bool:
-        """Write what was learned, when anything was; `seen` is how many files there are now. Never fails.
+    def save(self, seen: int = 0, *, now: Callable[[], int] = time.time_ns) -> bool:
+        """Write what was learned, when anything was. Never fails.
 
-        Returns whether all that was learned can be trusted later: no file was too young.
+        Args:
+            seen: how many files there are now; of the store's own none is forgotten.
+            now: the clock.
+
+        Returns:
+            Whether all that was learned can be trusted later: no file was too young.
         """
         if not self._path or not self.fresh:
             return True
+        if self._own:
+            self._merge()
         stamp = now()
         width = KEY.size + self._width
         settled: bytes | bytearray = self.fresh
@@ -141,14 +148,12 @@ class Section:
             self._write(self._path, chain([head], _pieces(known), [settled]))
         return len(settled) == len(self.fresh)
 
-    def save_own(self) -> None:
-        """Write what was learned of the store's own files: one row for each digest, however often links changed its ctime."""
-        if self.fresh:
-            rows = {value: key for key, value in self.known.items()}
-            rows.update((value, key) for key, value in Struct(f"{KEY.size}s{self._width}s").iter_unpack(self.fresh))
-            self._known = {}
-            self.fresh = bytearray().join([key + value for value, key in rows.items()])
-            self.save(len(rows))
+    def _merge(self) -> None:
+        """Take what is known as learned too, with one row for each digest, however often links changed its ctime."""
+        rows = {value: key for key, value in self.known.items()}
+        rows.update((value, key) for key, value in Struct(f"{KEY.size}s{self._width}s").iter_unpack(self.fresh))
+        self._known = {}
+        self.fresh = bytearray().join([key + value for value, key in rows.items()])
 
     def forget(self) -> None:
         """Let go of what is in memory, after `save`."""

@@ -258,7 +258,7 @@ def test_what_was_hashed_while_it_was_logged_is_not_hashed_for_the_first_link(
     time.sleep(0.15)
     section = blobs_section(cache, content.root)
     section.fresh = batch.learned
-    section.save_own()
+    section.save()
     entries: list[Entry] = [("big", digest, LARGE, 0, None)]
     with monkeypatch.context() as patch:
         patch.setattr(blobs, "hash_file", lambda *_: pytest.fail("hashed"))
@@ -317,7 +317,7 @@ def test_a_blob_that_is_a_users_file_too_is_not_remembered_as_it_was_logged(
     section = blobs_section(cache, content.root)
     section.fresh = batch.learned
     time.sleep(0.15)
-    section.save_own()
+    section.save()
     assert blobs_section(cache, content.root).known == {}
     with pytest.raises(IntegrityError):
         materialize(content, [("big", digest, LARGE, 0, None)], target, link_mode="hardlink", cache=cache)
@@ -354,7 +354,7 @@ def test_a_blob_that_is_too_young_is_not_remembered(content: Content, cache: Sta
     status = os.stat(blobs.blob_path(content.root, digest))
     section = blobs_section(cache, content.root)
     section.fresh = bytearray(make_key(status) + bytes.fromhex(digest))
-    section.save_own()
+    section.save()
     assert blobs_section(cache, content.root).known == {}
 
 
