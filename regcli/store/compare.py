@@ -9,7 +9,6 @@ from regcli.errors import StorageError, reason_of
 from regcli.model import quote
 from regcli.store import blobs, files
 from regcli.store.manifest import EXECUTABLE, REFERENCE
-from regcli.store.proofs import hash_blake3
 from regcli.store.statcache import make_key
 from regcli.store.walk import DIRECTORY
 
@@ -167,7 +166,7 @@ def _hash_all(
                 descriptor = os.open(path, flags, dir_fd=top)
                 try:
                     found = hash_small(descriptor, size)
-                    is_signed = proofs is None or found != digest or proofs.is_right(digest, hash_blake3(descriptor))
+                    is_signed = proofs is None or found != digest or proofs.vouches_for(digest, descriptor)
                 finally:
                     os.close(descriptor)
             except OSError as error:

@@ -11,7 +11,8 @@ from regcli.store import files, packs
 from regcli.store.beneath import Beneath, LinkInTheWayError
 from regcli.store.manifest import EXECUTABLE, REFERENCE, problem_in_paths
 from regcli.store.statcache import KEY, make_key, no_section
-from regcli.store.writing import WORTH_A_THREAD, Setup, Task, Writer, locate_all, split_tasks
+from regcli.store.tasks import WORTH_A_THREAD, Setup, Task, locate_all, split_tasks
+from regcli.store.writing import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from regcli.store.manifest import Entry
     from regcli.store.proofs import Proofs
     from regcli.store.statcache import Section, StatCache
-    from regcli.store.writing import Wanted
+    from regcli.store.tasks import Wanted
 
     Change = tuple[str, str, bool]  # path, "extra" or "modified", whether the store knows what is lost
 

@@ -47,14 +47,6 @@ def digest_of(data: bytes) -> bytes:
     return digest
 
 
-def hash_blake3(descriptor: int) -> bytes:
-    """Return the BLAKE3 of an open file, read from its start."""
-    hasher = new_hasher()
-    hash_file(descriptor, hasher.update)
-    digest: bytes = hasher.digest()
-    return digest
-
-
 class Proofs:
     """What the files of a signed version must be: XXH3-128 of a blob -> BLAKE3 of its bytes.
 
@@ -77,6 +69,12 @@ class Proofs:
     def is_right(self, digest: str, found: bytes) -> bool:
         """Tell whether a BLAKE3 is the one that was signed for a blob."""
         return self._wanted.get(digest) == found or digest in self._referred
+
+    def vouches_for(self, digest: str, descriptor: int) -> bool:
+        """Tell whether an open file, read from its start, is what was signed for a blob."""
+        hasher = new_hasher()
+        hash_file(descriptor, hasher.update)
+        return self.is_right(digest, hasher.digest())
 
     def require_bytes(self, digest: str, data: bytes | memoryview, what: str) -> None:
         """Refuse bytes that were not signed.
