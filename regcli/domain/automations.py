@@ -8,11 +8,10 @@ name a program to run. Secrets are named, never stored.
 
 from __future__ import annotations
 
-import os
-
 from regcli.domain import released, roles
 from regcli.domain.collections import Collection, open_place
 from regcli.domain.events import EVENTS, METRIC, is_collection
+from regcli.domain.own_automations import change_own, own_path, read_own
 from regcli.domain.registries import (
     Registry,
     change_settings,
@@ -25,7 +24,7 @@ from regcli.domain.registries import (
 from regcli.domain.settings import root_chain, root_settings
 from regcli.errors import ConflictError, NotFoundError, RegcliError, RoleError, UsageError
 from regcli.model import is_unprintable, quote
-from regcli.store import files, jsontext
+from regcli.store import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,9 +237,7 @@ def remove_automation(context: Context, name: str, *, reason: str | None = None)
     """
     automation = find_automation(context, name)
     if automation.is_own:
-        kept = read_own(context)
-        kept.pop(name, None)
-        _write_own(context, kept)
+        change_own(context, lambda kept: kept.pop(name, None))
         return automation, 0
     _require_right(context, automation, removing=True)
     seq = _change(context, automation, automation.definition, None, reason)
@@ -442,11 +439,11 @@ def make_outbox(context: Context) -> None:
     root = context.root
     try:
         for path in (f"{root.path}/outbox", f"{root.path}/outbox/done"):
-            files.make_directories(path)
+            files.make_within(root.path, path)
             if root.shared is not None:
                 from regcli.domain.sharing import OPEN, set_mode
 
-                set_mode(path, OPEN)
+                set_mode(root.path, path, OPEN)
     except PermissionError:
         # Somebody else made it and lets the group write; if not, writing into it will say so.
         return
@@ -455,29 +452,6 @@ def make_outbox(context: Context) -> None:
 
 
 # The user's own automations
-
-
-def own_path(context: Context) -> str | None:
-    """Return the file of the user's own automations, or None where there is no configuration."""
-    return f"{context.trust.config_path}/automations.json" if context.trust.config_path is not None else None
-
-
-def read_own(context: Context) -> dict[str, Definition]:
-    """Return the user's own automations of all roots; a file that others could have written is not believed."""
-    path = own_path(context)
-    if path is None:
-        return {}
-    try:
-        status = os.stat(path)
-        data = files.read_document(path)
-    except (OSError, RegcliError):
-        return {}
-    if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-        context.warnings.append(f"{path} is not believed: others can write it (chmod 600)")
-        return {}
-    document = jsontext.loads(data, path)
-    found = document.get("automations") if isinstance(document, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 def own_automations(context: Context) -> list[Automation]:
@@ -491,14 +465,11 @@ def _add_own(context: Context, name: str, definition: Definition) -> Automation:
     if own_path(context) is None:
         raise UsageError("there is no configuration directory to keep a command in")
     definition["root"] = context.root.id
-    kept = read_own(context)
-    if name in kept:
-        raise _taken(name)
-    kept[name] = definition
-    _write_own(context, kept)
+
+    def add(kept: dict[str, Definition]) -> None:
+        if name in kept:
+            raise _taken(name)
+        kept[name] = definition
+
+    change_own(context, add)
     return Automation(name, definition, is_own=True)
-
-
-def _write_own(context: Context, kept: dict[str, Definition]) -> None:
-    data = jsontext.dumps({"format": 1, "automations": kept}).encode() + b"\n"
-    files.replace_own_file(own_path(context) or "", data)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import RegcliError, reason_of
-from regcli.store import files, jsontext
+from regcli.errors import RegcliError, StorageError, reason_of
+from regcli.store import files, jsontext, ownfiles
 from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from regcli.domain.automations import Automation
     from regcli.domain.context import Context
 
@@ -36,20 +38,18 @@ def release(context: Context, automation: Automation) -> None:
     """Note that the user's secrets may go to an automation, which the user has just added.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: it cannot be read or written. BusyError: another process keeps it.
     """
-    known = _read(context)
     mark = _fingerprint(context, automation)
-    if context.trust.config_path is not None and mark not in known:
-        _write(context, [*known, mark])
+    if context.trust.config_path is not None and mark not in _read(context):
+        _change(context, lambda marks: [*marks, mark])
 
 
 def withdraw(context: Context, automation: Automation) -> None:
     """Forget an automation that was removed. Raises as `release` does."""
-    known = _read(context)
     mark = _fingerprint(context, automation)
-    if mark in known:
-        _write(context, [item for item in known if item != mark])
+    if mark in _read(context):
+        _change(context, lambda marks: [item for item in marks if item != mark])
 
 
 def _fingerprint(context: Context, automation: Automation) -> str:
@@ -63,7 +63,8 @@ def _path(context: Context) -> str:
     return f"{context.trust.config_path}/released.json"
 
 
-def _read(context: Context) -> list[str]:
+def _read(context: Context, *, strict: bool = False) -> list[str]:
+    """Return what is noted; with `strict`, what is there but cannot be read just now is an error, not nothing."""
     try:
         status = os.stat(_path(context))
         data = files.read_document(_path(context))
@@ -74,11 +75,18 @@ def _read(context: Context) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, RegcliError) as error:
+        if strict and isinstance(error, OSError):
+            raise files.explain(error, f"cannot read {_path(context)}") from error
+        if strict and isinstance(error, StorageError):
+            raise
         context.warnings.append(error.message if isinstance(error, RegcliError) else f"{_path(context)}: {reason_of(error)}")
         return []
     found = document.get("automations") if isinstance(document, dict) else None
     return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
 
 
-def _write(context: Context, marks: list[str]) -> None:
-    files.replace_own_file(_path(context), jsontext.dumps({"format": 1, "automations": marks}).encode() + b"\n")
+def _change(context: Context, change: Callable[[list[str]], list[str]]) -> None:
+    path = _path(context)
+    with ownfiles.Changing(path, wait=context.wait, sleep=context.sleep):
+        marks = change(_read(context, strict=True))
+        ownfiles.replace(path, jsontext.dumps({"format": 1, "automations": marks}).encode() + b"\n")

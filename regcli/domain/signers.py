@@ -8,13 +8,14 @@ import stat
 from regcli.domain.sshkeys import NAMESPACE, fingerprint, parse_public, read_public
 from regcli.errors import MissingPathError, NotFoundError, SignatureRefusedError, UsageError
 from regcli.model import is_unprintable, quote
-from regcli.store import files
+from regcli.store import files, ownfiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+    from regcli.domain.context import Context
     from regcli.domain.trust import Trust
 
 MAX_SIGNERS = 4 << 20
@@ -151,14 +152,17 @@ def find_principal(trust: Trust, key: str) -> str | None:
     return None
 
 
-def _signers_path(trust: Trust) -> str:
-    if trust.signers_path is None:
+def _changing(context: Context) -> tuple[ownfiles.Changing, str]:
+    """Return what keeps other processes from changing the user's list, and its path."""
+    path = context.trust.signers_path
+    if path is None:
         raise UsageError("there is no directory for the user's own settings")
-    return os.path.realpath(trust.signers_path)
+    # Where the list is a link the lock lies beside the link: what it leads to may be under version control.
+    return ownfiles.Changing(path, wait=context.wait, sleep=context.sleep), os.path.realpath(path)
 
 
 def add_signer(
-    trust: Trust,
+    context: Context,
     principal: str,
     key_path: str,
     *,
@@ -169,7 +173,7 @@ def add_signer(
     """Add a key to the user's list; a key that the principal has there already is listed anew.
 
     Args:
-        trust: the user's places.
+        context: who asks, and where the user's list is.
         principal: whose it is.
         key_path: a public key's file.
         namespaces: what it may sign; by default only aliases.
@@ -181,7 +185,7 @@ def add_signer(
 
     Raises:
         MissingPathError: there is no such file. UsageError: the principal, key or a time is none.
-        StorageError: the list cannot be written.
+        StorageError: the list cannot be written. BusyError: another process keeps it.
     """
     check_principal(principal)
     key = read_public(os.path.expanduser(key_path))
@@ -202,12 +206,12 @@ def add_signer(
         raise UsageError(f"from {valid_after} until {valid_before} is no time at all", hint="--valid-after is the earlier one")
     signer = Signer([principal], key, options, is_system=False)
     line = " ".join([principal, *([",".join(options)] if options else []), key])
-    path = _signers_path(trust)
-    lines = (read_signers_file(path) or b"").decode("utf-8", "surrogateescape").splitlines()
-    if line in lines:
-        return signer, False
-    kept = [old for old in lines if not _is(old, principal, key)]
-    _write(path, [*kept, line])
+    changing, path = _changing(context)
+    with changing:
+        lines = _lines(path)
+        if line in lines:
+            return signer, False
+        _write(path, [*(old for old in lines if not _is(old, principal, key)), line])
     return signer, True
 
 
@@ -230,22 +234,27 @@ def _is(line: str, principal: str, key: str | None) -> bool:
     return signer is not None and signer.principals == [principal] and key in (None, signer.key)
 
 
-def remove_signer(trust: Trust, principal: str) -> list[Signer]:
+def remove_signer(context: Context, principal: str) -> list[Signer]:
     """Take a principal's keys off the user's list; returns them.
 
     Raises:
-        NotFoundError: the list has none.
+        NotFoundError: the list has none. StorageError, BusyError: as `add_signer`.
     """
-    path = _signers_path(trust)
-    lines = (read_signers_file(path) or b"").decode("utf-8", "surrogateescape").splitlines()
-    gone = [signer for line in lines if _is(line, principal, None) and (signer := _parse_line(line, is_system=False))]
-    if not gone:
-        listed = sorted({",".join(signer.principals) for signer in list_signers(trust)})
-        raise NotFoundError(f"{quote(principal)} is not among your signers", hint=f"there are: {', '.join(listed) or 'none'}")
-    _write(path, [line for line in lines if not _is(line, principal, None)])
-    return gone
+    changing, path = _changing(context)
+    with changing:
+        lines = _lines(path)
+        gone = [signer for line in lines if _is(line, principal, None) and (signer := _parse_line(line, is_system=False))]
+        if gone:
+            _write(path, [line for line in lines if not _is(line, principal, None)])
+            return gone
+    listed = sorted({",".join(signer.principals) for signer in list_signers(context.trust)})
+    raise NotFoundError(f"{quote(principal)} is not among your signers", hint=f"there are: {', '.join(listed) or 'none'}")
+
+
+def _lines(path: str) -> list[str]:
+    return (read_signers_file(path) or b"").decode("utf-8", "surrogateescape").splitlines()
 
 
 def _write(path: str, lines: list[str]) -> None:
     data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-    files.replace_own_file(path, data)
+    ownfiles.replace(path, data, MAX_SIGNERS)

@@ -91,24 +91,29 @@ class _Memory:
         else:
             return dict(document)
 
-    def change(self, context: Context, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change the file under its lock.
+    def change(self, context: Context, change: Callable[[dict[str, Any]], None], *, anew: bool = False) -> None:
+        """Change the file under its lock; with `anew` one that is damaged is removed instead.
 
         Raises:
-            OSError, BusyError: it cannot be. SignatureRefusedError: it is damaged.
+            OSError, StorageError, BusyError: it cannot be. SignatureRefusedError: it is damaged.
         """
         if self.path is None:
             return
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        lock = files.Lock(f"{self.path}.lock")
-        lock.acquire(exclusive=True, wait=context.wait, clock=context.clock, sleep=context.sleep)
-        try:
-            document = self._read()
+        from regcli.store import ownfiles
+
+        with ownfiles.Changing(self.path, wait=context.wait, sleep=context.sleep):
+            try:
+                document = self._read()
+            except SignatureRefusedError:
+                if not anew:
+                    raise
+                # Damaged: forgetting is what the user asks for, and all that can be done.
+                self._document = None
+                os.unlink(self.path)
+                return
             change(document)
-            files.replace_file(self.path, jsontext.dumps(document).encode() + b"\n", mode=0o600, durable=True)
+            ownfiles.replace(self.path, jsontext.dumps(document).encode() + b"\n", MAX_SEEN)
             self._document = document
-        finally:
-            lock.release()
 
     def forget(self, context: Context, registries: Sequence[str], key: str | None) -> set[str]:
         """Forget one alias of a registry's places and names, or all of them; returns those that were known."""
@@ -128,14 +133,8 @@ class _Memory:
                     for name in gone:
                         known.pop(name, None)
 
-        if self.path is None or not os.path.exists(self.path):
-            return gone
-        try:
-            self.change(context, change)
-        except SignatureRefusedError:
-            # Damaged: forgetting is what the user asks for, and all that can be done.
-            self._document = None
-            os.unlink(self.path)
+        if self.path is not None and os.path.exists(self.path):
+            self.change(context, change, anew=True)
         return gone
 
 

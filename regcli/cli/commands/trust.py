@@ -43,7 +43,7 @@ def add(
 
     chosen = {"namespaces": tuple(namespaces)} if namespaces else {}
     signer, changed = add_signer(
-        session.context.trust, principal, key, valid_after=valid_after, valid_before=valid_before, **chosen
+        session.context, principal, key, valid_after=valid_after, valid_before=valid_before, **chosen
     )
     document = signer.document()
     if not changed:
@@ -99,7 +99,7 @@ def remove(
     session = session_of(ctx)
     from regcli.domain.signers import remove_signer
 
-    gone = [signer.document() for signer in remove_signer(session.context.trust, principal)]
+    gone = [signer.document() for signer in remove_signer(session.context, principal)]
     session.emit({"removed": gone}, [f"{row['principal']}\t{row['fingerprint']}" for row in gone])
 
 
