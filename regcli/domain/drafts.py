@@ -203,12 +203,11 @@ class Draft:
             self._directories[os.path.join(local_path, "")] = f"{source.prefix}/" if source.prefix else ""
         return found
 
-    def add_entries(self, entries: Sequence[Entry], *, overwrite: bool = False) -> None:
+    def add_entries(self, entries: Sequence[Entry]) -> None:
         """Add entries whose content is kept elsewhere (references), all of them or none."""
         with self._lock:
-            if not overwrite:
-                for entry in entries:
-                    self._check_free(entry)
+            for entry in entries:
+                self._check_free(entry)
             for entry in entries:
                 self._put(entry, overwrite=True)
                 self._mark(entry[0], None)

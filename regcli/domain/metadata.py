@@ -43,9 +43,9 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(text)
 
 
-def parse_pairs(pairs: Sequence[str], what: str = "metadata") -> dict[str, Any]:
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     """Return the dictionary that `--meta K=V …` means; a dotted key makes nested objects only where it is given so."""
-    return {key: parse_value(value) for key, value in (parse_assignment(pair, what) for pair in pairs)}
+    return {key: parse_value(value) for key, value in (parse_assignment(pair, "metadata") for pair in pairs)}
 
 
 def parse_metrics(pairs: Sequence[str]) -> dict[str, float | int]:

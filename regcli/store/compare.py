@@ -95,7 +95,6 @@ def compare_directory(
     target: str,
     *,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
     proofs: Proofs | None = None,
 ) -> list[Problem]:
     """Return every difference between a directory and a version as (kind, path, message), sorted by path.
@@ -124,7 +123,7 @@ def compare_directory(
         else:
             jobs.append((path, digest, size, is_link))
     problems += [("extra", path, f"{quote(path)} is not in the version") for path in scan.files if path not in known]
-    problems += _hash_all(target, jobs, threads, progress, proofs)
+    problems += _hash_all(target, jobs, threads, proofs)
     problems.sort(key=_path_of)
     return problems
 
@@ -143,20 +142,13 @@ def _difference(content: Content | None, path: str, digest: str, size: int, flag
     return None
 
 
-def _hash_all(
-    target: str,
-    jobs: list[tuple[str, str, int, bool]],
-    threads: int | None,
-    progress: Callable[[int, int], None] | None,
-    proofs: Proofs | None,
-) -> list[Problem]:
+def _hash_all(target: str, jobs: list[tuple[str, str, int, bool]], threads: int | None, proofs: Proofs | None) -> list[Problem]:
     from regcli.store.parallel import run_parallel
 
     try:
         top = os.open(target, DIRECTORY)
     except OSError as error:
         raise files.explain(error, f"cannot open {target}") from error
-    done = [0, 0]
 
     def check(part: list[tuple[str, str, int, bool]]) -> list[Problem]:
         problems = []
@@ -176,10 +168,6 @@ def _hash_all(
                 problems.append(("modified", path, f"{quote(path)} has other content"))
             elif not is_signed:
                 problems.append(("modified", path, f"{quote(path)} is not what was signed: BLAKE3 differs, XXH3-128 does not"))
-            done[1] += size
-        done[0] += len(part)
-        if progress is not None:
-            progress(done[0], done[1])
         return problems
 
     try:

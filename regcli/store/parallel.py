@@ -21,7 +21,7 @@ def default_threads() -> int:
 
 
 def run_parallel(
-    work: Callable[[Part], Answer], parts: Sequence[Part], threads: int | None, stopped: list[bool] | None = None
+    work: Callable[[Part], Answer], parts: Sequence[Part], threads: int | None = None, stopped: list[bool] | None = None
 ) -> Iterator[Answer]:
     """Yield the answer for each part, in no order; the first error stops the others and is raised.
 

@@ -101,7 +101,7 @@ class Proofs:
             hint="somebody swapped the stored content on purpose; restore the root from a copy you trust",
         )
 
-    def swapped(self, content: Content, digests: Iterable[str], *, threads: int | None = None) -> list[str]:
+    def swapped(self, content: Content, digests: Iterable[str]) -> list[str]:
         """Return those blobs whose stored bytes are not what was signed; one that is missing or corrupt is not among them."""
 
         def work(digest: str) -> str | None:
@@ -110,7 +110,7 @@ class Proofs:
             except IntegrityError:
                 return None
 
-        return sorted(found for found in run_parallel(work, sorted(set(digests)), threads) if found is not None)
+        return sorted(found for found in run_parallel(work, sorted(set(digests))) if found is not None)
 
 
 def _blake3_of(content: Content, digest: str) -> bytes:
@@ -121,7 +121,7 @@ def _blake3_of(content: Content, digest: str) -> bytes:
     return found
 
 
-def measure(content: Content, manifest: bytes, entries: Sequence[Entry], *, threads: int | None = None) -> bytes:
+def measure(content: Content, manifest: bytes, entries: Sequence[Entry]) -> bytes:
     """Return the list for a version, from the bytes as they are stored, which are read in parallel.
 
     Raises:
@@ -132,7 +132,7 @@ def measure(content: Content, manifest: bytes, entries: Sequence[Entry], *, thre
     def work(digest: str) -> tuple[str, bytes]:
         return digest, _blake3_of(content, digest)
 
-    found = dict(run_parallel(work, sorted(set(wanted)), threads))
+    found = dict(run_parallel(work, sorted(set(wanted))))
     return b"".join([MAGIC, digest_of(manifest), *(found[digest] for digest in wanted)])
 
 

@@ -185,10 +185,10 @@ class Section:
         summary.proven_at = proven_at
         return summary
 
-    def confirm_summary(self, use: str = "all") -> None:
-        """Note that all content of what the directory last was is in the store now. Never fails."""
+    def confirm_summary(self) -> None:
+        """Note that all content of what the directory was when it was last logged is in the store now. Never fails."""
         try:
-            os.utime(f"{self._path}-{use}")
+            os.utime(f"{self._path}-all")
         except OSError:
             pass
 

@@ -57,18 +57,18 @@ def _outputs(top: str) -> Iterator[tuple[str, dict[str, Any], str | None]]:
         for name in sorted(names):
             path = os.path.join(directory, name)
             if name.endswith(".dvc"):
-                for output in _documents(read_yaml(path), "outs"):
+                for output in _outs_of(read_yaml(path)):
                     yield directory, output, None
             elif name == "dvc.lock":
                 document = read_yaml(path)
                 stages = document.get("stages") if isinstance(document, dict) else None
                 for stage, content in (stages or {}).items():
-                    for output in _documents(content, "outs"):
+                    for output in _outs_of(content):
                         yield directory, output, str(stage)
 
 
-def _documents(document: Any, key: str) -> list[dict[str, Any]]:
-    rows = document.get(key) if isinstance(document, dict) else None
+def _outs_of(document: Any) -> list[dict[str, Any]]:
+    rows = document.get("outs") if isinstance(document, dict) else None
     return [row for row in rows or [] if isinstance(row, dict)]
 
 
