@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from regcli.domain.lockfile import parse_lock
-from regcli.domain.locking import find_pinned
-from regcli.domain.verification import verify_records
+from regcli.domain.locking import find_pinned, hold_to_signature
+from regcli.domain.verification import check_signed_content, verify_records
 from regcli.errors import RegcliError
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.context import Context
+    from regcli.domain.resolving import Version
 
 
 class LockProblem:
@@ -38,6 +39,8 @@ class LockProblem:
 def verify_locks(context: Context, locks: Iterable[tuple[str, bytes]], *, quick: bool = False) -> list[LockProblem]:
     """Check that every version that locks name exists, and its content; returns all that is wrong.
 
+    A signed alias is checked as `sync` would: a trusted signer once set it to the version, and vouched for these bytes.
+
     Args:
         context: who asks, and where.
         locks: path in the repository and bytes of each lock.
@@ -46,6 +49,7 @@ def verify_locks(context: Context, locks: Iterable[tuple[str, bytes]], *, quick:
     problems = []
     users: dict[str, tuple[str, str]] = {}
     records: dict[str, dict[str, Any]] = {}
+    sealed: dict[str, Version] = {}
     for where, data in locks:
         try:
             pins = parse_lock(data, where)
@@ -55,16 +59,26 @@ def verify_locks(context: Context, locks: Iterable[tuple[str, bytes]], *, quick:
         for pin in pins:
             try:
                 version = find_pinned(context, pin)
+                hold_to_signature(context, version, pin)
             except RegcliError as error:
                 problems.append(LockProblem(where, pin.reference, error.message))
                 continue
             records[version.ref] = version.record
             users.setdefault(version.ref, (where, pin.reference))
+            if version.seal is not None:
+                sealed[version.ref] = version
     if records:
-        for problem in verify_records(context, records, quick=quick).problems:
+        report = verify_records(context, records, quick=quick)
+        for problem in report.problems:
+            sealed.pop(problem.ref or "", None)
             # Damage of the store that is no single version's is told with the damaged file.
             place, reference = users.get(problem.ref or "", (problem.path, None))
             problems.append(LockProblem(place, reference, problem.message))
+    for ref, version in sealed.items():
+        try:
+            check_signed_content(context, version)
+        except RegcliError as error:
+            problems.append(LockProblem(*users[ref], error.message))
     return problems
 
 

@@ -48,13 +48,23 @@ class Pin:
         reference: canonical, with its selector, such as `model/zoo:production`.
         version: `vN`, what the reference meant. digest: of its manifest. size: bytes of its files.
         directory: where it goes, relative to the lock, with `/`.
+        signed: whether the reference is an alias that was signed when it was locked; then it has to be ever after, whatever
+            the root says.
         extra: fields of a later program, kept as they are.
     """
 
-    __slots__ = ("digest", "directory", "extra", "reference", "size", "version")
+    __slots__ = ("digest", "directory", "extra", "reference", "signed", "size", "version")
 
     def __init__(
-        self, reference: str, version: str, digest: str, size: int, directory: str, extra: dict[str, Any] | None = None
+        self,
+        reference: str,
+        version: str,
+        digest: str,
+        size: int,
+        directory: str,
+        extra: dict[str, Any] | None = None,
+        *,
+        signed: bool = False,
     ) -> None:
         """Take the values as they are."""
         self.reference = reference
@@ -62,16 +72,18 @@ class Pin:
         self.digest = digest
         self.size = size
         self.directory = directory
+        self.signed = signed
         self.extra = extra or {}
 
     def document(self) -> dict[str, Any]:
-        """Return the fields in the order of the file; they are the JSON fields too."""
+        """Return the JSON fields, in the order of the file."""
         return {
             "reference": self.reference,
             "version": self.version,
             "digest": self.digest,
             "size": self.size,
             "directory": self.directory,
+            "signed": self.signed,
             **self.extra,
         }
 
@@ -157,7 +169,10 @@ def _parse_pin(row: Any, where: str) -> Pin:
         raise LockFileError(f"{at}: size is not a number of bytes")
     if not isinstance(directory, str):
         raise LockFileError(f"{at}: directory is missing")
-    return Pin(reference, version, digest, size, clean_directory(directory, at), fields)
+    signed = fields.pop("signed", False)
+    if type(signed) is not bool:
+        raise LockFileError(f"{at}: signed is neither true nor false")
+    return Pin(reference, version, digest, size, clean_directory(directory, at), fields, signed=signed)
 
 
 def _refuse_twins(pins: Iterable[Pin], where: str) -> None:
@@ -251,11 +266,16 @@ class Editing:
             self._descriptor = -1
 
 
+def _row_of(pin: Pin) -> dict[str, Any]:
+    """Return the fields as the file has them: what is not signed does not say so, as in locks of before."""
+    return {key: value for key, value in pin.document().items() if key != "signed" or value}
+
+
 def encode_lock(pins: Iterable[Pin]) -> bytes:
     """Return the bytes of a lock: the same pins give the same bytes."""
     import tomli_w
 
-    tables = [tomli_w.dumps(pin.document()) for pin in sorted(pins, key=_reference_of)]
+    tables = [tomli_w.dumps(_row_of(pin)) for pin in sorted(pins, key=_reference_of)]
     head = f"{_NOTE}format = {FORMAT}\n"
     return "".join([head, *(f"\n[[artifact]]\n{table}" for table in tables)]).encode()
 

@@ -22,7 +22,15 @@ from regcli.domain.lockfile import (
 )
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import Version, resolve
-from regcli.errors import ConflictError, IntegrityError, NotFoundError, RefusedError, RegcliError, UsageError
+from regcli.errors import (
+    ConflictError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    RegcliError,
+    SignatureRefusedError,
+    UsageError,
+)
 from regcli.model import LATEST, parse_reference, quote, version_index
 from regcli.store.manifest import REFERENCE
 
@@ -49,16 +57,20 @@ class PinState:
     Attributes:
         pin: the entry. state: `ok`, `stale` (the reference means another version now) or `missing` (the locked version
             cannot be had). now: the reference that `pin.reference` means now, or None. message: a sentence.
+        refusal: the error, where what it means now is not signed as it must be.
     """
 
-    __slots__ = ("message", "now", "pin", "state")
+    __slots__ = ("message", "now", "pin", "refusal", "state")
 
-    def __init__(self, pin: Pin, state: str, now: str | None, message: str) -> None:
+    def __init__(
+        self, pin: Pin, state: str, now: str | None, message: str, refusal: SignatureRefusedError | None = None
+    ) -> None:
         """Bundle what was found."""
         self.pin = pin
         self.state = state
         self.now = now
         self.message = message
+        self.refusal = refusal
 
     def document(self) -> dict[str, Any]:
         """Return the JSON fields."""
@@ -85,12 +97,29 @@ def canonical_reference(context: Context, text: str) -> str:
 
 def _pin(context: Context, reference: str, directory: str | None, old: Pin | None) -> Pin:
     """Return the pin of what a reference means now; where it goes stays, unless that was the default."""
-    version = resolve(context, reference, action="download")
+    version = _resolve_pin(context, reference, old, action="download")
     if directory is None:
         moves = old is None or old.directory == _default_directory(version, old.version)
         directory = _default_directory(version, version.version) if old is None or moves else old.directory
     extra = old.extra if old is not None else None
-    return Pin(reference, version.version, version.digest, version.record["size"], clean_directory(directory, reference), extra)
+    directory = clean_directory(directory, reference)
+    signed = version.seal is not None and version.seal.alias == reference
+    return Pin(reference, version.version, version.digest, version.record["size"], directory, extra, signed=signed)
+
+
+def _resolve_pin(context: Context, reference: str, old: Pin | None, *, action: str) -> Version:
+    """Return what a reference means now. What was signed when it was locked has to be, whatever the root demands by now.
+
+    Raises:
+        SignatureRefusedError: it is not.
+    """
+    version = resolve(context, reference, action=action)
+    if old is not None and old.signed and version.seal is None and not context.trust.allow_unsigned:
+        raise SignatureRefusedError(
+            f"{quote(reference)} was signed when it was locked, and is not now",
+            hint=f"if that is meant, forget the pin first: `regcli lock --rm {quote(reference)}`",
+        )
+    return version
 
 
 def _default_directory(version: Version, number: str) -> str:
@@ -118,6 +147,8 @@ def lock_references(context: Context, base: str, references: Sequence[str], dire
         done = []
         for text in references:
             reference = canonical_reference(context, text)
+            # As it was asked for too: a registry that was put under the name may call itself by another.
+            resolve(context, text, action="download")
             pins[reference] = _pin(context, reference, place, pins.get(reference))
             done.append(pins[reference])
         _write(base, pins)
@@ -223,9 +254,9 @@ def check_pin(context: Context, pin: Pin) -> PinState:
     except RegcliError as error:
         return PinState(pin, MISSING, None, error.message)
     try:
-        now = resolve(context, pin.reference)
+        now = _resolve_pin(context, pin.reference, pin, action="view")
     except RegcliError as error:
-        return PinState(pin, STALE, None, error.message)
+        return PinState(pin, STALE, None, error.message, error if isinstance(error, SignatureRefusedError) else None)
     if now.digest != pin.digest or (now.version != pin.version and locked.version == pin.version):
         return PinState(pin, STALE, now.ref, f"{pin.reference} is {now.version} now, the lock has {pin.version}")
     return PinState(pin, OK, now.ref, f"{pin.reference} is {pin.version}")
@@ -260,6 +291,7 @@ def sync(
 
     Raises:
         NotFoundError, IntegrityError, RoleError: a locked version cannot be had; nothing was written.
+        SignatureRefusedError: an alias is not, or was never, signed as it must be; nothing was written.
         ConflictError: `frozen`, and a reference has moved. RefusedError: local changes would be lost; nothing was written.
     """
     pins = require_lock(base)
@@ -282,6 +314,9 @@ def sync(
 
 def _refuse_stale(states: list[PinState]) -> None:
     wrong = [state for state in states if state.state != OK]
+    for state in wrong:
+        if state.refusal is not None:
+            raise state.refusal
     if any(state.state == MISSING for state in wrong):
         raise NotFoundError("; ".join(state.message for state in wrong), hint="pin what is there with `regcli lock --update`")
     if wrong:
@@ -293,7 +328,7 @@ def _refuse_stale(states: list[PinState]) -> None:
 
 def _stage(context: Context, base: str, pin: Pin) -> Staged:
     version = find_pinned(context, pin)
-    _hold_to_signature(context, version, pin)
+    hold_to_signature(context, version, pin)
     entries = read_manifest(context, version.record)
     directory = _target(context, base, pin)
     for entry in entries:
@@ -303,8 +338,8 @@ def _stage(context: Context, base: str, pin: Pin) -> Staged:
     return Staged(pin, version, entries, directory)
 
 
-def _hold_to_signature(context: Context, version: Version, pin: Pin) -> None:
-    """Where a pin's alias must be signed, demand that a trusted signer once set it to this very version.
+def hold_to_signature(context: Context, version: Version, pin: Pin) -> None:
+    """Where a pin's alias must be signed, or was when it was locked, demand that a trusted signer once set it to this version.
 
     Raises:
         SignatureRefusedError: nobody did, so that the lock or the root was made up.
@@ -312,13 +347,14 @@ def _hold_to_signature(context: Context, version: Version, pin: Pin) -> None:
     ref = parse_reference(pin.reference, context.project)
     selector = ref.selector
     registry = version.collection.registry
-    if registry is None or selector.kind != "alias" or selector.text == LATEST:
-        return
-    if not roles.is_signed(registry.state, selector.text) and not context.trust.has_seen(context.root):
-        return
+    if not pin.signed:
+        if registry is None or selector.kind != "alias" or selector.text == LATEST:
+            return
+        if not roles.is_signed(registry.state, selector.text) and not context.trust.has_seen(context.root):
+            return
     from regcli.domain.sealing import hold_pin_to_signature, needs_check
 
-    if needs_check(context, version.collection, selector.text, ref.collection.registry):
+    if pin.signed or needs_check(context, version.collection, selector.text, ref.collection.registry):
         hold_pin_to_signature(context, version, selector.text, selector.back)
 
 

@@ -75,11 +75,11 @@ def verify_version(context: Context, text: str, *, quick: bool = False) -> Repor
     version = resolve(context, text)
     report = verify_records(context, {version.ref: version.record}, quick=quick)
     if version.seal is not None and report.ok:
-        _check_signed_content(context, version)
+        check_signed_content(context, version)
     return report
 
 
-def _check_signed_content(context: Context, version: Version) -> None:
+def check_signed_content(context: Context, version: Version) -> None:
     """Hash the stored content of a signed version with BLAKE3, also with `--quick`: a signature is about the bytes.
 
     Raises:
