@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain import roles
 from regcli.domain.collections import Collection, find_collection, require_right, with_fresh_settings
-from regcli.domain.resolving import Version, select
+from regcli.domain.resolving import Version, resolve, select
 from regcli.errors import ConflictError, NotFoundError
 from regcli.model import LATEST, Alias, fold, parse_collection, parse_reference, quote, split_reference, version_index
 
@@ -159,9 +159,13 @@ def add_aliases(
 
     Raises:
         ConflictError: `expect` lost. ProtectedError, RoleError: the user may not. NotFoundError: no such version.
+        SignatureRefusedError: the reference is an alias that is not signed as it must be, or there is no key to sign with.
     """
     ref = parse_reference(text, context.project)
     collection = find_collection(context, ref.collection)
+    # Whoever names a version by a signed alias means what was signed, not where somebody put the alias since.
+    by_alias = ref.selector.kind == "alias" and fold(ref.selector.text) != LATEST
+    meant = resolve(context, text) if by_alias else None
     done: list[Operation] = []
     index = -1
     with context.lock("settings"):
@@ -170,7 +174,9 @@ def add_aliases(
         def check(snapshot: Snapshot) -> list[Operation]:
             nonlocal index, done
             now = collection.at(snapshot)
-            index, _ = select(now, ref.selector, text)
+            index, record = select(now, ref.selector, text)
+            if meant is not None and meant.seal is not None:
+                _require_same(context, meant, Version(now, index, record))
             done = sign_aliases(context, now, snapshot, alias_operations(context, now, snapshot, index, aliases, expect))
             return done
 
@@ -179,6 +185,15 @@ def add_aliases(
     return AliasChange(
         after.version_ref(index), after.aliases_of(index), moved_from(after, done), change.seq, changed=bool(done)
     )
+
+
+def _require_same(context: Context, meant: Version, found: Version) -> None:
+    """Refuse what a signed alias means by now, where that is not what its signature was checked for."""
+    from regcli.domain.sealing import recall_seal
+
+    if found.index != meant.index:
+        raise ConflictError(f"the alias moved from {quote(meant.ref)} meanwhile", hint="look again, then decide")
+    recall_seal(context, found)
 
 
 def remove_aliases(

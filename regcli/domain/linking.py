@@ -5,10 +5,11 @@ from __future__ import annotations
 from regcli.domain import roles
 from regcli.domain.aliasing import alias_operations, clearing_operations, moved_from, sign_aliases
 from regcli.domain.collections import LINK, is_live, locate, prepare_collection, require_free, with_fresh_settings
-from regcli.domain.resolving import Version, resolve, select, source_of
+from regcli.domain.resolving import CONTENT, Version, resolve, select, source_of
 from regcli.domain.settings import is_personal, root_settings
 from regcli.errors import (
     ConflictError,
+    IntegrityError,
     NotFoundError,
     RefusedError,
     RegcliError,
@@ -105,12 +106,21 @@ def _check_target(target: Collection, type_name: str) -> None:
         )
 
 
-def _membership(context: Context, snapshot: Snapshot, place: str, artifact_id: str) -> int | None:
-    """Return the index under which the artifact is linked in the collection already, or None."""
+def _membership(context: Context, snapshot: Snapshot, place: str, source: dict[str, Any]) -> int | None:
+    """Return the index under which the artifact is linked in the collection already, or None.
+
+    Raises:
+        IntegrityError: it has other content there, which no alias must be set on in the belief that it is the source's.
+    """
+    artifact_id: str = source["id"]
     for _, where, number in backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK, strict=True):
         if where == place:
             record = snapshot.records.get(number)
             if record is not None and is_live(record) and record["id"] == artifact_id:
+                if any(record[key] != source[key] for key in CONTENT):
+                    raise IntegrityError(
+                        f"v{number} there and its source have different content: one was altered", hint="run `regcli verify`"
+                    )
                 return number
     return None
 
@@ -146,7 +156,7 @@ def link_version(
             now = target.at(snapshot)
             _check_target(now, state["type"])
             done = []
-            existing = _membership(context, snapshot, target.place, source.record["id"]) if now.exists else None
+            existing = _membership(context, snapshot, target.place, source.record) if now.exists else None
             created = existing is None
             index = snapshot.state["next"] if existing is None else existing
             if not now.exists:

@@ -188,19 +188,19 @@ def check_alias(
     registry = collection.registry
     if registry is None:
         raise SignatureRefusedError(f"{what} is not in a registry")
+    witness = context.trust.witness(context.root)
+    known = None if old else witness.mark(collection.place, fold(alias))
+    # The time comes last: only what nobody made up or brought back may tell a signer what to sign again.
+    proof = _check_signer(context, signed, what, known)
     if old:
-        _check_signer(context, signed, what, None)
         return signed
-    _check_time(context, signed, what, collection, alias)
+    _check_counter(signed, known, what)
     if signed.statement["settings_seq"] > registry.snapshot.seq:
         raise SignatureRefusedError(
             f"the settings of registry {quote(registry.name)} went back behind what {what} was signed under",
             hint="restore the root from a newer copy",
         )
-    witness = context.trust.witness(context.root)
-    known = witness.mark(collection.place, fold(alias))
-    _check_counter(signed, known, what)
-    proof = _check_signer(context, signed, what, known)
+    _check_time(context, signed, what, collection, alias)
     mark = {"counter": signed.counter, "sha256": signed.sha256, "action": signed.statement["action"], "proof": proof}
     witness.remember(context, collection.place, collection.ref, fold(alias), mark)
     return signed
@@ -248,7 +248,8 @@ def _check_time(context: Context, signed: Signed, what: str, collection: Collect
     if statement["action"] == SET and statement["expires"] <= format_time(now):
         raise SignatureRefusedError(
             f"the signature of {what} expired on {statement['expires'][:10]}",
-            hint=f"whoever may sign it sets it again with `regcli alias add {collection.ref}:{alias} {alias}`",
+            hint="whoever may sign it sets it again with"
+            f" `regcli alias add {quote(collection.version_ref(statement['version']))} {quote(alias)}`",
         )
     if statement["issued"] > format_time(now + _CLOCKS_DIFFER):
         raise SignatureRefusedError(f"the signature of {what} is of the future, {statement['issued']}: a clock is wrong")
