@@ -358,6 +358,8 @@ def test_exit_codes_of_the_funnel_are_those_of_the_classes() -> None:
 def test_control_c_is_exit_130_without_a_traceback(home: Path) -> None:
     code = (
         "import os, signal, sys\n"
+        # Whoever started the tests may have told them to ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from regcli.cli import app\n"
         "app.build_program = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.exit(app.run(['ls']))\n"

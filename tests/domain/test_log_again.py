@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from regcli.model import Alias, Tag, TypeName
 from regcli.store import manifest
 from regcli.store.statcache import StatCache
 from tests.domain.world import World
+from tests.store.content_cases import settle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class Tree:
         for name in ("a", "b", "c"):
             (self.path / name).write_text(name * 1000)
         self.cache = str(path / "cache")
-        time.sleep(0.15)
+        settle(self.path)
 
     def request(self) -> LogRequest:
         request = LogRequest("zoo", TypeName.parse("dataset"))
@@ -79,7 +79,7 @@ def test_a_change_makes_a_version_and_going_back_makes_another(tree: Tree) -> No
     (tree.path / "b").write_text("new")
     assert tree.log().created
     (tree.path / "b").write_text("b" * 1000)
-    time.sleep(0.15)
+    settle(tree.path)
     third = tree.log()
     assert third.version is not None
     assert (third.created, third.version.version) == (True, "v2")
@@ -124,7 +124,7 @@ def blobs_of(tree: Tree) -> tuple[list[Path], list[Path]]:
 @pytest.mark.parametrize("lost", ["packs", "large"])
 def test_content_that_was_taken_out_of_the_store_is_stored_again(tree: Tree, lost: str) -> None:
     (tree.path / "large").write_bytes(b"large" * 500_000)
-    time.sleep(0.15)
+    settle(tree.path)
     first = tree.log()
     assert first.created
     before = [path.name for path in blobs_of(tree)[1]]
@@ -147,7 +147,7 @@ def dry_run_without_content(tree: Tree) -> LogRequest:
     for path in blobs_of(tree)[0]:
         path.unlink()
     (tree.path / "a").touch()
-    time.sleep(0.15)
+    settle(tree.path)
     dry = tree.request()
     dry.dry_run = True
     return dry
@@ -216,14 +216,14 @@ def test_content_is_looked_for_only_where_the_store_has_changed(tree: Tree, monk
     # What was published within the same tick of the clock may be looked for once.
     tree.log()
     looked.clear()
-    time.sleep(0.05)
+    settle(tree.path)
     for _ in range(3):
         tree.log()
     assert looked == []
     other = LogRequest("other", TypeName.parse("dataset"))
     other.add_path(str(tree.path / "b"))
     tree.log(other)
-    time.sleep(0.05)
+    settle(tree.path)
     for _ in range(3):
         tree.log()
     assert len(looked) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from typing import TYPE_CHECKING
 
 from tests.reliability.harness import Run, run, tool
@@ -65,7 +66,12 @@ def signal_at(point: Point, name: str, arguments: list[str], *, env: dict[str, s
     before = _strace(trace, (point.name,), "-e", inject)
     # With the filter in the kernel strace does not deliver signals.
     before.remove("--seccomp-bpf")
-    return run(*arguments, env=env, cwd=cwd, before=before)
+
+    def heed() -> None:
+        # Whoever started the tests may have told them to ignore it.
+        signal.signal(signal.Signals[name], signal.SIG_DFL)
+
+    return run(*arguments, env=env, cwd=cwd, before=before, preexec_fn=None if name == "SIGKILL" else heed)
 
 
 def fail_at(point: Point, error: str, arguments: list[str], *, env: dict[str, str], cwd: Path, trace: Path) -> Run:

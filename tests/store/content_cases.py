@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import xxhash
 
@@ -112,3 +113,11 @@ def flip(path: str, offset: int) -> None:
         file.seek(offset)
         file.write(bytes([byte[0] ^ 0x40]))
     os.chmod(path, mode & 0o777)
+
+
+def settle(path: str | os.PathLike[str]) -> None:
+    """Wait until what was just written below `path` is older than the file system's grain, as far as the stat cache knows it.
+
+    Nothing is known of file systems without a block device, such as a temporary directory in memory.
+    """
+    time.sleep(0.15 if os.major(os.stat(path).st_dev) else 2.15)

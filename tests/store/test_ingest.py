@@ -18,7 +18,7 @@ from regcli.store.ingest import Source, ingest
 from regcli.store.manifest import EXECUTABLE, InvalidPathError, manifest_digest
 from regcli.store.statcache import KEY, StatCache, is_settled
 from regcli.store.walk import Walk
-from tests.store.content_cases import all_files, collision, digest_of, litter, log, make_tree, store
+from tests.store.content_cases import all_files, collision, digest_of, litter, log, make_tree, settle, store
 
 LARGE = packs.SMALL + 1000
 TREE = {
@@ -264,13 +264,8 @@ def test_a_collision_inside_one_tree_is_found(content: Content, tmp_path: object
 # The stat cache
 
 
-def settle() -> None:
-    """Wait until the files just made are older than the clock's grain."""
-    time.sleep(0.15)
-
-
 def test_unchanged_files_are_not_read_again(content: Content, tree: str, cache: StatCache) -> None:
-    settle()
+    settle(tree)
     first = log(content, tree, cache=cache)
     second = log(content, tree, cache=cache)
     assert second.entries == first.entries
@@ -279,7 +274,7 @@ def test_unchanged_files_are_not_read_again(content: Content, tree: str, cache: 
 
 
 def test_a_tree_that_is_as_before_needs_no_entries(content: Content, tree: str, cache: StatCache) -> None:
-    settle()
+    settle(tree)
     first = log(content, tree, cache=cache)
     assert first.digest == manifest_digest(first.entries)
     again = log(content, tree, cache=cache, unless=first.digest)
@@ -324,7 +319,7 @@ def rewrite(path: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_shows_in_the_listing(content: Content, tree: str, cache: StatCache, change: str) -> None:
-    settle()
+    settle(tree)
     first = log(content, tree, cache=cache)
     CHANGES[change](tree)
     again = log(content, tree, cache=cache, unless=first.digest)
@@ -335,7 +330,7 @@ def test_every_change_shows_in_the_listing(content: Content, tree: str, cache: S
 def test_the_place_in_the_artifact_and_what_is_left_out_are_part_of_the_listing(
     content: Content, tree: str, cache: StatCache
 ) -> None:
-    settle()
+    settle(tree)
     first = log(content, tree, cache=cache)
     for source in (Source(tree, "below"), Source(tree, exclude=["one"])):
         with content.batch() as batch:
@@ -345,7 +340,7 @@ def test_the_place_in_the_artifact_and_what_is_left_out_are_part_of_the_listing(
 
 
 def test_a_tree_with_young_files_is_looked_at_again(content: Content, tree: str, cache: StatCache, tmp_path: object) -> None:
-    settle()
+    settle(tree)
     first = log(content, tree, cache=cache)
     with open(f"{tree}/young", "wb") as file:
         file.write(b"1")
@@ -365,7 +360,7 @@ def test_a_listing_is_the_same_however_inodes_are_numbered() -> None:
 
 
 def test_changes_are_read(content: Content, tree: str, cache: StatCache) -> None:
-    settle()
+    settle(tree)
     log(content, tree, cache=cache)
     status = os.stat(f"{tree}/a/one")
     with open(f"{tree}/a/one", "wb") as file:
@@ -413,7 +408,7 @@ def test_the_grain_depends_on_the_file_system(device: int, mtime: int, ctime: in
 def test_a_damaged_cache_is_an_empty_cache(
     content: Content, tree: str, cache: StatCache, tmp_path: object, harm: str, file: str
 ) -> None:
-    settle()
+    settle(tree)
     first = log(content, tree, cache=cache)
     name = sorted(os.listdir(f"{tmp_path}/cache"))[file == "summary"]
     path = f"{tmp_path}/cache/{name}"
@@ -446,7 +441,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(content: Content, tree: str,
 
 
 def test_the_cache_is_believed_only_as_far_as_the_store_has_the_blobs(tree: str, cache: StatCache, tmp_path: object) -> None:
-    settle()
+    settle(tree)
     log(Content(f"{tmp_path}/one"), tree, cache=cache)
     other = Content(f"{tmp_path}/two")
     store(other, b"one")

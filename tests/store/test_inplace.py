@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,7 @@ from regcli.store.inplace import find_in_place
 from regcli.store.manifest import encode_manifest
 from regcli.store.materialize import materialize
 from regcli.store.statcache import StatCache
-from tests.store.content_cases import log, make_tree
+from tests.store.content_cases import log, make_tree, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +47,7 @@ class Place:
 def place(tmp_path: Path) -> Place:
     place = Place(tmp_path)
     assert place.download() == len(TREE)
-    time.sleep(0.15)
+    settle(tmp_path)
     assert place.download() == 0
     return place
 
@@ -120,7 +119,7 @@ def test_what_is_young_or_unknown_is_not_remembered(tmp_path: Path) -> None:
     os.utime(f"{place.target}/one")
     place.download()
     assert not place.is_in_place()
-    time.sleep(0.15)
+    settle(place.target)
     place.download()
     assert place.is_in_place()
 
@@ -129,7 +128,7 @@ def test_large_directories_come_in_parts(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(walk, "CHUNK", 2)
     place = Place(tmp_path)
     place.download()
-    time.sleep(0.15)
+    settle(place.target)
     place.download()
     assert place.is_in_place()
     os.unlink(f"{place.target}/one")

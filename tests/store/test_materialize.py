@@ -20,7 +20,7 @@ from regcli.store.content import Content
 from regcli.store.manifest import EXECUTABLE, REFERENCE
 from regcli.store.materialize import Materialized, materialize
 from regcli.store.statcache import StatCache, blobs_section, make_key
-from tests.store.content_cases import Failing, all_files, digest_of, flip, litter, log, make_tree, pack_paths, store
+from tests.store.content_cases import Failing, all_files, digest_of, flip, litter, log, make_tree, pack_paths, settle, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def test_a_second_time_nothing_is_read_where_the_cache_knows(
     content: Content, entries: list[Entry], target: str, cache: StatCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     materialize(content, entries, target, cache=cache)
-    time.sleep(0.15)
+    settle(target)
     # What was written just before the end is read once more, then it is known.
     materialize(content, entries, target, cache=cache)
     monkeypatch.setattr(blobs, "hash_file", lambda *_: pytest.fail("read"))
@@ -125,7 +125,7 @@ def test_a_change_that_keeps_size_and_mtime_is_noticed(
     content: Content, entries: list[Entry], target: str, cache: StatCache
 ) -> None:
     materialize(content, entries, target, cache=cache)
-    time.sleep(0.15)
+    settle(target)
     materialize(content, entries, target, cache=cache)
     status = os.stat(f"{target}/a/one")
     with open(f"{target}/a/one", "r+b") as file:
@@ -235,7 +235,7 @@ def test_a_blob_is_not_hashed_for_every_link_to_it(
     content: Content, target: str, cache: StatCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = one(content, "big", b"z" * LARGE)
-    time.sleep(0.15)
+    settle(content.root)
     materialize(content, entries, target, link_mode="hardlink", cache=cache)
     with monkeypatch.context() as patch:
         patch.setattr(blobs, "hash_file", lambda *_: pytest.fail("hashed"))
@@ -255,7 +255,7 @@ def test_what_was_hashed_while_it_was_logged_is_not_hashed_for_the_first_link(
         batch.publish()
     path = blobs.blob_path(content.root, digest)
     assert bytes(batch.learned) == make_key(os.stat(path)) + bytes.fromhex(digest)
-    time.sleep(0.15)
+    settle(content.root)
     section = blobs_section(cache, content.root)
     section.fresh = batch.learned
     section.save()
@@ -316,7 +316,7 @@ def test_a_blob_that_is_a_users_file_too_is_not_remembered_as_it_was_logged(
         batch.publish()
     section = blobs_section(cache, content.root)
     section.fresh = batch.learned
-    time.sleep(0.15)
+    settle(content.root)
     section.save()
     assert blobs_section(cache, content.root).known == {}
     with pytest.raises(IntegrityError):
@@ -334,7 +334,7 @@ def test_a_blob_that_is_written_to_while_it_is_hashed_is_not_remembered(
     def hash_file(descriptor: int, *others: Any, **named: Any) -> tuple[bytes, int]:
         found = real(descriptor, *others, **named)
         flip(path, 5)
-        time.sleep(0.15)
+        settle(content.root)
         return found
 
     monkeypatch.setattr(blobs, "hash_file", hash_file)
@@ -397,7 +397,7 @@ def test_a_shared_blob_is_hashed_once_and_again_when_it_was_touched(
 ) -> None:
     entries = one(content, "big", b"z" * LARGE)
     materialize(content, entries, target, link_mode="symlink", cache=cache)
-    time.sleep(0.15)
+    settle(target)
     materialize(content, entries, f"{target}2", link_mode="symlink", cache=cache)
     with monkeypatch.context() as patch:
         patch.setattr(blobs, "hash_file", lambda *_: pytest.fail("hashed"))
