@@ -9,6 +9,7 @@ from regcli.errors import InvalidNameError, InvalidReferenceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
 REGISTRY_PREFIX = "wandb-registry-"
@@ -58,6 +59,12 @@ def quote(text: str) -> str:
     """Quote a name for a message; what could steer a terminal is escaped."""
     shown = "".join(repr(c)[1:-1] if is_unprintable(c) else c for c in text)
     return f"'{shown}'"
+
+
+def quote_some(names: Sequence[str]) -> str:
+    """Quote the first three of some names for a message, and say how many more there are."""
+    shown = ", ".join([quote(name) for name in names[:3]])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def has_endless_key(text: str) -> bool:

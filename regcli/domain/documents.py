@@ -108,6 +108,7 @@ def version_document(
         "reference_count": shared.get("references") or 0,
         "aliases": version.aliases,
         "protected_aliases": version.protected_aliases(),
+        "signed_aliases": version.signed_aliases(),
         "tags": shared["tags"],
         "metadata": shared["metadata"],
         "metrics": shared["metrics"],
@@ -188,7 +189,7 @@ def collection_document(collection: Collection | Entry) -> Document:
 
 def registry_document(state: dict[str, Any], *, collections: int | None = None) -> Document:
     """Return a registry's settings as `registry show` prints them."""
-    from regcli.domain.registries import protected_names
+    from regcli.domain.registries import protected_names, signed_names
 
     document: Document = {
         "name": state["name"],
@@ -197,7 +198,7 @@ def registry_document(state: dict[str, Any], *, collections: int | None = None) 
         "types": state["types"],
         "visibility": state["visibility"],
         "protected_aliases": protected_names(state),
-        "signed_aliases": sorted(entry["name"] for entry in state["protected"].values() if entry["signed"]),
+        "signed_aliases": signed_names(state),
         "members": [{"user": user, "role": role} for user, role in sorted(state["members"].items())],
         "ttl": format_ttl(state["ttl"]) if state["ttl"] is not None else "none",
         "shared": state["shared"]["group"] if state["shared"] is not None else None,

@@ -8,7 +8,7 @@ from regcli.domain.apart import require_apart
 from regcli.domain.manifests import read_manifest
 from regcli.domain.resolving import Version, resolve
 from regcli.errors import NotFoundError, RefusedError, UsageError
-from regcli.model import quote
+from regcli.model import quote, quote_some
 from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
@@ -272,10 +272,8 @@ def checkout(context: Context, text: str, directory: str, options: DownloadOptio
 
             lost += local_changes(context, entries, path)
         if lost and not force:
-            shown = ", ".join(quote(name) for name in lost[:3])
-            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             raise RefusedError(
-                f"{path} has local changes that are stored nowhere: {shown}{more}",
+                f"{path} has local changes that are stored nowhere: {quote_some(lost)}",
                 hint="log them first, or give --force to lose them",
             )
 

@@ -6,7 +6,7 @@ import os
 
 from regcli.domain.references import Places, UnsupportedSchemeError, is_artifact, settle_artifact
 from regcli.errors import MissingReferenceError, ReferenceChangedError, RegcliError, StorageError, reason_of
-from regcli.model import quote
+from regcli.model import quote, quote_some
 from regcli.store import elsewhere, files
 from regcli.store.beneath import Beneath, LinkInTheWayError
 from regcli.store.elsewhere.place import (
@@ -216,9 +216,7 @@ def _first_of(failures: list[RegcliError]) -> RegcliError:
 
 
 def _left_out(paths: list[str]) -> str:
-    shown = ", ".join(quote(path) for path in paths[:3])
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return f"left out, since what they refer to is gone or cannot be fetched: {shown}{more}"
+    return f"left out, since what they refer to is gone or cannot be fetched: {quote_some(paths)}"
 
 
 def open_elsewhere(places: Places, expected: Expected) -> Opened:

@@ -31,7 +31,7 @@ from regcli.errors import (
     SignatureRefusedError,
     UsageError,
 )
-from regcli.model import LATEST, parse_reference, quote, version_index
+from regcli.model import LATEST, parse_reference, quote, quote_some, version_index
 from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
@@ -303,10 +303,8 @@ def sync(
     for item in staged:
         lost += [f"{item.pin.directory}/{path}" for path in _survey(context, item, options)]
     if lost and not force:
-        shown = ", ".join(quote(name) for name in lost[:3])
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
         raise RefusedError(
-            f"local changes that are stored nowhere would be lost: {shown}{more}",
+            f"local changes that are stored nowhere would be lost: {quote_some(lost)}",
             hint="log them first, or give --force to lose them",
         )
     return [(item.pin, _bring(context, item, options)) for item in staged]

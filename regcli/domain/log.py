@@ -263,7 +263,7 @@ def _commit(
 
     def check(snapshot: Snapshot) -> list[Operation]:
         nonlocal done, index
-        now = Collection(collection.base, collection.chain, snapshot, None)
+        now = collection.at(snapshot)
         _check_type(now, request.type)
         current = _current_latest(snapshot)
         if current is not None and current[1]["digest"] == logged.digest and not request.new_version:
@@ -312,7 +312,7 @@ def _commit_unchanged(
 
     def check(snapshot: Snapshot) -> list[Operation]:
         nonlocal done, index
-        now = Collection(collection.base, collection.chain, snapshot, None)
+        now = collection.at(snapshot)
         _check_type(now, request.type)
         current = _current_latest(snapshot)
         if current is None or current[1]["digest"] != logged.digest:
@@ -331,7 +331,7 @@ def _commit_unchanged(
 
 
 def _conclude(collection: Collection, change: Change, index: int, done: list[Operation], logged: Logged) -> None:
-    after = Collection(collection.base, collection.chain, change.snapshot, None)
+    after = collection.at(change.snapshot)
     record = change.snapshot.records.get(index)
     if record is None:
         raise NotFoundError(f"version v{index} of {quote(after.ref)} does not exist")

@@ -7,7 +7,7 @@ manifest that is a file, in its order. It is derived from the stored bytes; the 
 from __future__ import annotations
 
 from regcli.errors import IntegrityError, MissingLibraryError, SignatureRefusedError
-from regcli.model import quote
+from regcli.model import quote_some
 from regcli.store.blobs import hash_file
 from regcli.store.manifest import REFERENCE
 from regcli.store.parallel import run_parallel
@@ -93,11 +93,9 @@ class Proofs:
 
     def refusal(self, names: Sequence[str]) -> SignatureRefusedError:
         """Return the error about files that were swapped."""
-        shown = ", ".join(quote(name) for name in names[:3])
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return SignatureRefusedError(
-            f"{shown}{more} of {self.ref} {'is' if len(names) == 1 else 'are'} not what was signed: BLAKE3 differs, though"
-            " XXH3-128 does not",
+            f"{quote_some(names)} of {self.ref} {'is' if len(names) == 1 else 'are'} not what was signed: BLAKE3 differs,"
+            " though XXH3-128 does not",
             hint="somebody swapped the stored content on purpose; restore the root from a copy you trust",
         )
 
