@@ -231,11 +231,11 @@ class Content:
         return descriptor, True
 
     def read_place(self, digest: bytes, place: Place) -> bytes:
-        """Return the bytes of a record, unproven but with the right record header, else b"" and an exception.
+        """Return the bytes of a record, unproven but with the right record header.
 
         Raises:
             PackError: there is no such record at that place.
-            OSError: the pack cannot be read.
+            OSError: the pack is gone, or cannot be read.
         """
         identity, length, offset = place
         descriptor, owned = self.pack_descriptor(identity)
@@ -322,6 +322,7 @@ class Content:
         """Return a descriptor of a large blob's file, or None.
 
         Raises:
+            IntegrityError: it is no regular file.
             StorageError: it is there but cannot be opened.
         """
         path = blobs.blob_path(self.root, digest)
@@ -348,6 +349,7 @@ class Content:
         Raises:
             MissingBlobError: it is not stored.
             IntegrityError: it is damaged; for a file after the last byte that could be read.
+            StorageError: it cannot be read.
         """
         descriptor = None if self.index.find(bytes.fromhex(digest)) else self.open_loose(digest)
         if descriptor is None:
