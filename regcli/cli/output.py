@@ -24,6 +24,7 @@ _ANSI = {
     "locked": "97;48;5;241",
 }
 LOCK = "\N{LOCK}"
+SIGNED = "\N{LOCK WITH INK PEN}"
 
 
 def escape(text: str) -> str:
@@ -85,25 +86,35 @@ def json_text(value: Any) -> str:
 
 
 class Chips:
-    """A cell of aliases: orange chips on a terminal, gray with a lock for protected ones, else `name (protected)`."""
+    """A cell of aliases: orange chips on a terminal, gray with a lock for protected ones, else `name (protected)`.
 
-    __slots__ = ("aliases", "protected")
+    One that takes a signature, and so is protected too, has a lock with a pen, else it reads `name (signed)`: that is what is
+    demanded of it, and no proof that it was met.
+    """
 
-    def __init__(self, aliases: Iterable[str], protected: Collection[str] = ()) -> None:
+    __slots__ = ("aliases", "protected", "signed")
+
+    def __init__(self, aliases: Iterable[str], protected: Collection[str] = (), signed: Collection[str] = ()) -> None:
         self.aliases = tuple(aliases)
         self.protected = frozenset(protected)
+        self.signed = frozenset(signed)
+
+    def lock(self, alias: str) -> str:
+        """Return the sign of what protects an alias, empty where nothing does."""
+        return SIGNED if alias in self.signed else LOCK if alias in self.protected else ""
 
     def plain(self) -> str:
         """Return the aliases without colour."""
-        return ", ".join(f"{escape(a)} (protected)" if a in self.protected else escape(a) for a in self.aliases)
+        words = {SIGNED: " (signed)", LOCK: " (protected)", "": ""}
+        return ", ".join(escape(alias) + words[self.lock(alias)] for alias in self.aliases)
 
     def colored(self) -> str:
         """Return the aliases as chips in ANSI colours."""
         return " ".join(
-            paint(f" {LOCK} {escape(a)} ", "locked", color=True)
-            if a in self.protected
-            else paint(f" {escape(a)} ", "chip", color=True)
-            for a in self.aliases
+            paint(f" {lock} {escape(alias)} ", "locked", color=True)
+            if (lock := self.lock(alias))
+            else paint(f" {escape(alias)} ", "chip", color=True)
+            for alias in self.aliases
         )
 
 

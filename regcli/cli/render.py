@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from regcli.cli.output import LOCK, Chips, Definitions, Size, Table, When, escape, human_size
+from regcli.cli.output import Chips, Definitions, Size, Table, When, escape, human_size
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -31,7 +31,8 @@ def draw(view: Table | Definitions, *, width: int, color: bool, unicode: bool, n
     Args:
         view: what to draw.
         width: columns of the terminal.
-        color: whether chips and headings are coloured; without, a protected alias reads `name (protected)`.
+        color: whether chips and headings are coloured; without, a protected alias reads `name (protected)`, and one that takes
+            a signature `name (signed)`.
         unicode: whether the terminal takes more than ASCII.
         now: seconds since the epoch, for ages.
     """
@@ -155,8 +156,9 @@ class _Painter:
         for alias in cell.aliases:
             if text:
                 text.append(" ")
-            if alias in cell.protected:
-                text.append(f" {LOCK} {escape(alias)} ", style=_LOCKED)
+            lock = cell.lock(alias)
+            if lock:
+                text.append(f" {lock} {escape(alias)} ", style=_LOCKED)
             else:
                 text.append(f" {escape(alias)} ", style=_CHIP)
         return text

@@ -241,7 +241,7 @@ def remove_aliases(
 def list_aliases(context: Context, text: str) -> tuple[str, list[dict[str, Any]]]:
     """Return (reference, aliases) of a version or, without selector, of a whole collection.
 
-    Each alias is `{alias, ref, version, protected}`, `latest` included.
+    Each alias is `{alias, ref, version, protected, signed}`, `latest` included.
     """
     head, tail = split_reference(text)
     ref = parse_reference(text, context.project)
@@ -262,6 +262,7 @@ def list_aliases(context: Context, text: str) -> tuple[str, list[dict[str, Any]]
             "ref": collection.version_ref(holder),
             "version": f"v{holder}",
             "protected": registry is not None and roles.is_protected(registry.state, alias),
+            "signed": is_signed(collection, alias),
         }
         for alias, holder in sorted(pairs, key=lambda pair: (-pair[1], pair[0] != LATEST, pair[0]))
     ]

@@ -123,9 +123,10 @@ class Rows:
             return [f"{ref}:v{index}" for index in self.versions()]
         if name == "aliases":
             return self._aliases()
-        if name == "protected_aliases":
+        if name in ("protected_aliases", "signed_aliases"):
             protected = entry.registry.state["protected"] if entry.registry is not None else {}
-            return [[alias for alias in aliases if fold(alias) in protected] for aliases in self.column(("aliases",))]
+            chosen = {key for key, rule in protected.items() if name == "protected_aliases" or rule["signed"]}
+            return [[alias for alias in aliases if fold(alias) in chosen] for aliases in self.column(("aliases",))]
         if name in ("entity", "project"):
             return self._projects(name)
         if name == "source":

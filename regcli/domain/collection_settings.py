@@ -260,6 +260,13 @@ def protected_versions(collection: Collection) -> list[tuple[str, str]]:
     ]
 
 
+def signed_versions(collection: Collection) -> list[tuple[str, str]]:
+    """Return those of the protected aliases that take a signature."""
+    registry = collection.registry
+    found = protected_versions(collection)
+    return [(ref, alias) for ref, alias in found if registry is not None and roles.is_signed(registry.state, alias)]
+
+
 def require_unsigned(collections: Iterable[Collection], refusal: str, *, dropped: Container[str] | None = None) -> None:
     """Refuse what would take a signed alias away, or the name that it was signed under, without asking for a key.
 
@@ -273,9 +280,7 @@ def require_unsigned(collections: Iterable[Collection], refusal: str, *, dropped
         SignatureRefusedError: a version in one of them holds a signed alias; clearing that first is signed.
     """
     for collection in collections:
-        for ref, alias in protected_versions(collection):
-            if collection.registry is None or not roles.is_signed(collection.registry.state, alias):
-                continue
+        for ref, alias in signed_versions(collection):
             if dropped is None or (fold(alias) in dropped and fold(alias) in collection.state.get("signed", {})):
                 raise SignatureRefusedError(
                     f"{refusal}: {quote(ref)} holds the signed alias {quote(alias)}",
@@ -338,6 +343,7 @@ def show_collection(context: Context, collection: Collection) -> dict[str, Any]:
         **collection_document(collection),
         "registry": collection.registry.name if collection.registry is not None else None,
         "protected_aliases": sorted({alias for _, alias in protected_versions(collection)}),
+        "signed_aliases": sorted({alias for _, alias in signed_versions(collection)}),
         "ttl": "inherit" if state["ttl"] is None else format_ttl(state["ttl"]),
         "size": sum(record["size"] for _, record in collection.versions()),
         "former_names": [name for name in dict.fromkeys(state["former"]) if name != fold(collection.name)],

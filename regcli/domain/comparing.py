@@ -34,14 +34,23 @@ LONGEST_TREND = 40
 class Row:
     """One version: its reference, aliases, time, and for each metric the value and the change since the version before."""
 
-    __slots__ = ("aliases", "created_at", "deltas", "index", "protected", "ref", "values")
+    __slots__ = ("aliases", "created_at", "deltas", "index", "protected", "ref", "signed", "values")
 
-    def __init__(self, ref: str, index: int, aliases: Sequence[str], protected: Sequence[str], created_at: str) -> None:
+    def __init__(
+        self,
+        ref: str,
+        index: int,
+        aliases: Sequence[str],
+        protected: Sequence[str],
+        signed: Sequence[str],
+        created_at: str,
+    ) -> None:
         """Start without values."""
         self.ref = ref
         self.index = index
         self.aliases = aliases
         self.protected = protected
+        self.signed = signed
         self.created_at = created_at
         self.values: dict[str, Number] = {}
         self.deltas: dict[str, Number] = {}
@@ -154,11 +163,11 @@ def _unknown(ref: str, name: str, known: Sequence[str]) -> NotFoundError:
 
 def _rows(metrics: MetricsOf, rows: Rows) -> Iterator[Row]:
     """Yield the versions, newest first, with every metric they have."""
-    columns = [rows.column((name,)) for name in ("ref", "aliases", "protected_aliases", "created_at")]
+    columns = [rows.column((name,)) for name in ("ref", "aliases", "protected_aliases", "signed_aliases", "created_at")]
     data = [rows.column((name,)) for name in ("metrics", "metadata", "logged_by")]
     for number, index in enumerate(rows.versions()):
-        ref, aliases, protected, created_at = (column[number] for column in columns)
-        row = Row(ref, index, aliases, protected, created_at)
+        ref, *rest = (column[number] for column in columns)
+        row = Row(ref, index, *rest)
         row.values = metrics.of(*(column[number] for column in data))
         yield row
 

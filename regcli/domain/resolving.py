@@ -69,6 +69,13 @@ class Version:
             return []
         return [alias for alias in self.aliases if roles.is_protected(registry.state, alias)]
 
+    def signed_aliases(self) -> list[str]:
+        """Those of its aliases that take a signature in its registry."""
+        registry = self.collection.registry
+        if registry is None:
+            return []
+        return [alias for alias in self.aliases if roles.is_signed(registry.state, alias)]
+
 
 def source_of(context: Context, version: Version, opened: dict[str, Collection] | None = None) -> Version:
     """Return the version that was logged: the source of a link, or the version itself.

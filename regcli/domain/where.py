@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 # Names that are found whatever their case; everything else is compared as written.
 NAMES = frozenset((
-    "ref", "name", "type", "registry", "collection", "entity", "project", "aliases", "protected_aliases", "tags", "source",
-    "links", "inputs", "logged_by", "used_by", "version", "state",
+    "ref", "name", "type", "registry", "collection", "entity", "project", "aliases", "protected_aliases", "signed_aliases",
+    "tags", "source", "links", "inputs", "logged_by", "used_by", "version", "state",
 ))  # fmt: skip
 FIELDS = NAMES | frozenset((
     "digest", "digest_algorithm", "size", "file_count", "reference_count", "metadata", "metrics", "description", "ttl", "id",

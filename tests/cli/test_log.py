@@ -50,9 +50,9 @@ def test_a_version_record_has_the_promised_fields(invoke: Invoke, data: Path) ->
     ).ok().json  # fmt: skip
     shown = invoke("show", "a", "--json").ok().json
     promised = {
-        "ref", "name", "version", "type", "digest", "size", "file_count", "aliases", "protected_aliases", "tags", "metadata",
-        "description", "ttl", "state", "created_at", "updated_at", "linked_at", "is_link", "source", "links", "inputs",
-        "logged_by", "used_by", "metrics",
+        "ref", "name", "version", "type", "digest", "size", "file_count", "aliases", "protected_aliases", "signed_aliases",
+        "tags", "metadata", "description", "ttl", "state", "created_at", "updated_at", "linked_at", "is_link", "source",
+        "links", "inputs", "logged_by", "used_by", "metrics",
     }  # fmt: skip
     assert promised <= set(shown)
     assert promised | {"created", "seq", "linked"} <= set(logged)

@@ -120,6 +120,15 @@ def test_colour_in_a_pipe_paints_chips() -> None:
     assert "48;5;241m \N{LOCK} prod " in line
 
 
+def test_a_signed_alias_is_told_from_one_that_is_only_protected() -> None:
+    chips = Chips(["latest", "gold", "prod"], {"gold", "prod"}, {"prod"})
+    assert list(plain_lines(table(["Aliases"], [[chips]]))) == ["latest, gold (protected), prod (signed)"]
+    assert "latest, gold (protected), prod (signed)" in drawn(table(["Aliases"], [[chips]]))
+    for colored in (drawn(table(["Aliases"], [[chips]]), color=True), *plain_lines(table(["Aliases"], [[chips]]), color=True)):
+        assert "\N{LOCK} gold" in colored
+        assert "\N{LOCK WITH INK PEN} prod" in colored
+
+
 def test_chips_on_a_terminal_are_orange_and_gray_with_a_lock() -> None:
     text = drawn(table(["Aliases"], [[Chips(["latest", "prod"], {"prod"})]]), color=True)
     assert "\N{LOCK} prod" in text

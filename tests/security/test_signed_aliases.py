@@ -1009,6 +1009,50 @@ def test_protect_shows_which_aliases_are_signed(place: Place, regcli: Run) -> No
     assert 'signed_aliases = [\n    "production",' in (place.root / "registries/model/registry.toml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        (("ls", "model/zoo"), "versions"),
+        (("show", "model/zoo:v0"), None),
+        (("compare", "model/zoo"), "-"),
+        (("compare", "model/zoo", "--md"), "-"),
+        (("collection", "show", "model/zoo"), None),
+        (("registry", "show", "model"), None),
+        (("registry", "ls"), "registries"),
+        (("alias", "ls", "model/zoo"), "aliases"),
+        (("protect", "model", "candidate"), "signed"),
+    ],
+    ids=str,
+)
+def test_what_takes_a_signature_is_told_from_what_is_only_protected(
+    place: Place, regcli: Run, command: tuple[str, ...], field: str | None
+) -> None:
+    regcli("protect", "model", "candidate").ok()
+    regcli("alias", "add", "model/zoo:v0", "candidate").ok()
+    shown = regcli(*command).ok().stdout.replace("\\", "")
+    assert "candidate (protected)" in shown
+    assert "production (signed)" in shown
+    if field == "-":
+        return
+    document = regcli(*command, "--json").ok().json
+    rows = document if field is None else document[field]
+    if command[0] == "alias":
+        assert {row["alias"]: row["signed"] for row in rows} == {"latest": False, "candidate": False, "production": True}
+    elif command[0] == "protect":
+        assert rows == ["production", "staging"]
+    else:
+        signed = [row["signed_aliases"] for row in ([rows] if field is None else rows)]
+        assert [names for names in signed if names] in ([["production"]], [["production", "staging"]])
+
+
+def test_search_finds_what_takes_a_signature(place: Place, regcli: Run) -> None:
+    regcli("protect", "model", "candidate").ok()
+    regcli("alias", "add", "model/zoo:v1", "candidate").ok()
+    found = regcli("search", "--where", "signed_aliases = production", "--json").ok().json["results"]
+    assert [row["ref"] for row in found] == ["model/zoo:v0"]
+    assert regcli("search", "--where", "signed_aliases = candidate", "--json").ok().json["results"] == []
+
+
 def test_show_says_who_signed_and_until_when(place: Place, regcli: Run) -> None:
     signature = regcli("show", REF, "--json").ok().json["signature"]
     assert (signature["alias"], signature["signer"]) == (REF, "alice@example.org")

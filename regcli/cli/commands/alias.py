@@ -91,10 +91,8 @@ def ls(ctx: typer.Context, reference: Annotated[str, typer.Argument(metavar="REF
     from regcli.domain.aliasing import list_aliases
 
     ref, rows = list_aliases(session.context, reference)
+    protected, signed = ([row["alias"] for row in rows if row[kind]] for kind in ("protected", "signed"))
     session.emit(
         {"ref": ref, "aliases": rows},
-        table(
-            ["Alias", "Version"],
-            [(Chips([row["alias"]], [row["alias"]] if row["protected"] else []), row["ref"]) for row in rows],
-        ),
+        table(["Alias", "Version"], [(Chips([row["alias"]], protected, signed), row["ref"]) for row in rows]),
     )

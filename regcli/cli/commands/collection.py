@@ -101,7 +101,7 @@ def _emit_details(session: Session, document: dict[str, Any]) -> None:
             ("Versions", document["versions"]),
             ("Latest", document["latest"]),
             ("Size", Size(document["size"])),
-            ("Aliases", Chips(document["aliases"], document["protected_aliases"])),
+            ("Aliases", Chips(document["aliases"], document["protected_aliases"], document["signed_aliases"])),
             ("Tags", ", ".join(document["tags"])),
             ("Default TTL", document["ttl"]),
             ("Former name", document["former_names"]),

@@ -75,7 +75,7 @@ def compare(
         session.emit(found.document(), _markdown_lines(found))
     else:
         rows: list[tuple[Cell, ...]] = [
-            (f"v{row.index}", Chips(row.aliases, row.protected), *(_cell(found, row, name) for name in found.names))
+            (f"v{row.index}", Chips(row.aliases, row.protected, row.signed), *(_cell(found, row, name) for name in found.names))
             for row in found.rows
         ]
         if found.names:
@@ -128,6 +128,6 @@ def _markdown_lines(found: Comparison) -> Iterator[str]:
         for name in found.names:
             cell = markdown_cell(_cell(found, row, name, star=""))
             cells.append(f"**{cell}**" if cell and found.best.get(name) == row.index else cell)
-        yield line([f"v{row.index}", markdown_cell(Chips(row.aliases, row.protected)), *cells])
+        yield line([f"v{row.index}", markdown_cell(Chips(row.aliases, row.protected, row.signed)), *cells])
     if found.names:
         yield line(["trend", "", *(found.trends[name] for name in found.names)])

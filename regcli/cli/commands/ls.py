@@ -105,7 +105,7 @@ def _versions(session: Session, ref: str, total: int, documents: list[dict[str, 
             [
                 (
                     row["ref"],
-                    Chips(row["aliases"], row["protected_aliases"]),
+                    Chips(row["aliases"], row["protected_aliases"], row["signed_aliases"]),
                     ", ".join(row["tags"]),
                     Size(row["size"]),
                     row["file_count"],

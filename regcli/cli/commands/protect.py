@@ -67,12 +67,8 @@ def protect(
     if change.commit is None:
         session.note("nothing to change")
     listed = registries.protected_names(change.snapshot.state)
+    must = registries.signed_names(change.snapshot.state)
     session.emit(
-        {
-            "registry": found.name,
-            "aliases": listed,
-            "signed": registries.signed_names(change.snapshot.state),
-            "seq": change.seq,
-        },
-        [f"{found.name}\t{Chips(listed, listed).plain()}"],
+        {"registry": found.name, "aliases": listed, "signed": must, "seq": change.seq},
+        [f"{found.name}\t{Chips(listed, listed, must).plain()}"],
     )

@@ -90,7 +90,7 @@ def ls(ctx: typer.Context) -> None:
                     ", ".join(row["types"]) or "all",
                     row["visibility"],
                     row["collections"],
-                    Chips(row["protected_aliases"], row["protected_aliases"]),
+                    Chips(row["protected_aliases"], row["protected_aliases"], row["signed_aliases"]),
                     row["description"],
                 )
                 for row in documents
@@ -117,7 +117,7 @@ def show(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="REGIST
             ("Description", document["description"]),
             ("Types", ", ".join(document["types"]) or "all"),
             ("Visibility", document["visibility"]),
-            ("Protected", Chips(document["protected_aliases"], document["protected_aliases"])),
+            ("Protected", Chips(document["protected_aliases"], document["protected_aliases"], document["signed_aliases"])),
             ("Default TTL", document["ttl"]),
             ("Shared with", document["shared"]),
             ("Collections", document["collections"]),

@@ -43,7 +43,7 @@ def show(
         definitions(
             ("Reference", document["ref"]),
             ("Type", document["type"]),
-            ("Aliases", Chips(document["aliases"], document["protected_aliases"])),
+            ("Aliases", Chips(document["aliases"], document["protected_aliases"], document["signed_aliases"])),
             ("Signed by", _signature(version.seal)),
             ("Tags", ", ".join(document["tags"])),
             ("Description", document["description"]),
