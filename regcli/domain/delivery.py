@@ -156,13 +156,8 @@ def deliver(context: Context, *, now: bool = False, linger: float = 0.0, wait: b
 
 
 def _handle(context: Context, notice: Notice, report: Report, failed: list[Notice], *, now: bool, wait: bool) -> None:
-    if not _may_finish(notice):
-        report.waiting.append(notice)
-        return
-    if not now and not is_due(notice, context.clock()):
-        report.waiting.append(notice)
-        return
-    if report.silent.get(notice.marker["automation"], 0) >= PATIENCE:
+    is_silent = report.silent.get(notice.marker["automation"], 0) >= PATIENCE
+    if is_silent or not _may_finish(notice) or not (now or is_due(notice, context.clock())):
         report.waiting.append(notice)
         return
     lock = _Lock(notice.path)

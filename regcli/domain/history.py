@@ -67,9 +67,7 @@ def _action(op: dict[str, Any]) -> str:
         if op["before"] == op["after"]:
             return "alias-signed"
         return "alias-added" if op["before"] is None else "alias-moved"
-    if name == "edit":
-        return f"{op['field']}-changed"
-    if name == "set":
+    if name in ("edit", "set"):
         return f"{op['field']}-changed"
     if name == "create":
         if "distributed_id" in op:

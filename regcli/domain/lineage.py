@@ -223,7 +223,7 @@ class _Walk:
         for kind, place, number in backrefs.read_backrefs(context.root.path, identity, unread=context.warnings):
             if kind == backrefs.USE:
                 run = self._run_at(place)
-                if run is not None and any(item["id"] == identity for item in run["used"]):
+                if run is not None and runs.uses(run, identity):
                     yield self._run_node(run), USE
                 continue
             collection = self._collection(place)
@@ -233,7 +233,7 @@ class _Walk:
             other = Version(collection, number, record)
             if kind == backrefs.INPUT and any(item["id"] == identity for item in record["inputs"]):
                 run = self._producer(other)
-                if run is None or not any(item["id"] == identity for item in run["used"]):
+                if run is None or not runs.uses(run, identity):
                     yield self.version_node(other), INPUT
             elif kind == backrefs.LINK and record["id"] == identity and is_live(record) and collection.exists:
                 registry = collection.registry

@@ -7,7 +7,7 @@ of this root; any other scheme is recorded as it stands and cannot be fetched.
 
 from __future__ import annotations
 
-from regcli.errors import MissingReferenceError, NotFoundError, RegcliError, UsageError
+from regcli.errors import MissingReferenceError, NotFoundError, ReferenceChangedError, RegcliError, UsageError
 from regcli.model import quote
 from regcli.store import elsewhere
 from regcli.store.manifest import FILE, REFERENCE, normalize_path
@@ -211,8 +211,7 @@ def _collect_artifact(context: Context, uri: str, name: str | None) -> Entry:
 
 def _check_of(entry: Entry, algorithm: str) -> tuple[str, str]:
     """Return how the content of an entry is checked, and the digest that is recorded for it."""
-    path, digest, _, flags, extra = entry
-    del path
+    _, digest, _, flags, extra = entry
     if flags == REFERENCE:
         return (extra or {}).get("check", elsewhere.SIZE), digest
     if algorithm == "MD5" and extra is not None and "md5" in extra:
@@ -292,10 +291,8 @@ def settle_artifact(context: Context, entry: Entry) -> Entry:
     """Return what a reference to another version's entry stands for: a stored file, or a reference to elsewhere.
 
     Raises:
-        MissingReferenceError: the version or its entry is gone. IntegrityError: it has other content.
+        MissingReferenceError: the version or its entry is gone. ReferenceChangedError: it has other content.
     """
-    from regcli.errors import ReferenceChangedError
-
     extra = entry[4] or {}
     path = _split_artifact_uri(extra["ref"])[1]
     version, target = _follow(context, None, entry)

@@ -243,16 +243,23 @@ def edge(version: Version) -> dict[str, Any]:
     }
 
 
+def uses(state: State, artifact_id: str) -> bool:
+    """Tell whether a run of this state used an artifact."""
+    return any(used["id"] == artifact_id for used in state["used"])
+
+
+def _use_operations(context: Context, chain: Chain, state: State, version: Version) -> list[dict[str, Any]]:
+    """Return the operation that a run uses a version, after writing the marker; using it again changes nothing."""
+    artifact_id = version.record["id"]
+    if uses(state, artifact_id):
+        return []
+    backrefs.add_backref(context.root.path, artifact_id, backrefs.USE, place_of(chain), 0)
+    return [{"op": "use", "before": None, "after": {**edge(version), "at": context.now()}}]
+
+
 def record_use(context: Context, chain: Chain, version: Version) -> Change:
     """Record that a run used a version; using it again changes nothing."""
-
-    def check(snapshot: Snapshot) -> list[dict[str, Any]]:
-        if any(used["id"] == version.record["id"] for used in snapshot.state["used"]):
-            return []
-        backrefs.add_backref(context.root.path, version.record["id"], backrefs.USE, place_of(chain), 0)
-        return [{"op": "use", "before": None, "after": {**edge(version), "at": context.now()}}]
-
-    return context.transact(chain, check)
+    return context.transact(chain, lambda snapshot: _use_operations(context, chain, snapshot.state, version))
 
 
 def use_in(context: Context, name: str, version: Version, *, job_type: str | None = None) -> tuple[Change, str]:
@@ -265,13 +272,8 @@ def use_in(context: Context, name: str, version: Version, *, job_type: str | Non
     chain = run_chain(context, project, name)
 
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
-        ops: list[dict[str, Any]] = []
-        if snapshot.state["name"] is None:
-            ops.append(creation(project, name, job_type))
-        if not any(used["id"] == version.record["id"] for used in snapshot.state["used"]):
-            backrefs.add_backref(context.root.path, version.record["id"], backrefs.USE, place_of(chain), 0)
-            ops.append({"op": "use", "before": None, "after": {**edge(version), "at": context.now()}})
-        return ops
+        begun = [] if snapshot.state["name"] is not None else [creation(project, name, job_type)]
+        return begun + _use_operations(context, chain, snapshot.state, version)
 
     change = context.transact(chain, check)
     return change, run_ref(change.snapshot.state)
@@ -315,9 +317,7 @@ def read_run(context: Context, text: str) -> tuple[Chain, Snapshot]:
 def run_used(context: Context, place: str, artifact_id: str) -> list[str]:
     """Return the reference of the run at a place if it used the artifact, else nothing."""
     state = read_place(context, place)
-    if state is None:
-        return []
-    return [run_ref(state)] if any(used["id"] == artifact_id for used in state["used"]) else []
+    return [run_ref(state)] if state is not None and uses(state, artifact_id) else []
 
 
 def runs_that_used(context: Context, artifact_id: str) -> list[tuple[Chain, Snapshot]]:
