@@ -1125,7 +1125,7 @@ def test_the_command_line(program: Callable[..., Result], receiver: Receiver, wo
     assert program("automation", "test", "deploy").ok().lines == ["delivered (200)"]
     receiver.answers = [500]
     assert program("automation", "test", "deploy").code == 8
-    assert program("automation", "rm", "deploy").ok().lines == ["removed deploy"]
+    assert program("automation", "rm", "deploy").ok().lines == ["deploy"]
     assert program("automation", "rm", "deploy").code == 3
     assert program("automation", "add", "x", "--on", "linked").code == 2
 

@@ -159,7 +159,8 @@ def rm(
     from regcli.domain.automations import remove_automation
 
     automation, seq = remove_automation(session.context, name, reason=reason)
-    session.emit({"name": automation.name, "removed": True, "seq": seq}, [f"removed {automation.name}"])
+    session.note(f"removed {automation.name}; what it still had to deliver is given up")
+    session.emit({"name": automation.name, "removed": True, "seq": seq}, [automation.name])
 
 
 @app.command("test")
