@@ -11,10 +11,11 @@ from regcli.domain.manifests import read_manifest
 from regcli.domain.registries import Registry, protected_names
 from regcli.domain.resolving import resolve
 from regcli.domain.settings import is_personal
-from regcli.errors import UsageError
-from regcli.model import split_reference
+from regcli.domain.vetting import vet_commits, vet_entry
+from regcli.errors import IntegrityError, RegcliError, UsageError
+from regcli.model import quote, split_reference
 from regcli.store import jsontext
-from regcli.store.bundle import FORMAT, INDEX, BundleWriter, bundle_file
+from regcli.store.bundle import FORMAT, INDEX, MAX_TEXT, BundleWriter, bundle_file, parse_index
 from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Selection = dict[str, set[int] | None]
 
 _DROPPED = ("rename", "redirect")
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 class Exported:
@@ -74,6 +76,7 @@ def export_bundle(
 
     Raises:
         NotFoundError: a reference names nothing. RoleError: the user may not download it.
+        UsageError: it is more than one bundle can hold; nothing was written.
     """
     if not texts:
         raise UsageError("nothing to export", hint="name versions, collections, registries or projects")
@@ -91,7 +94,9 @@ def export_bundle(
         _gather(context, collection, commits, blobs, done)
         entry = _entry(context, collection, number, whole=selection[collection.place] is None)
         entry["after_seq"] = _seq_before(collection, since)
-        chains.append((entry, b"".join(jsontext.dumps(commit).encode() + b"\n" for commit in commits)))
+        data = b"".join(jsontext.dumps(commit).encode() + b"\n" for commit in commits)
+        _check_chain(collection, entry, commits, data)
+        chains.append((entry, data))
     done.collections = len(chains)
     index = {
         "format": FORMAT,
@@ -101,13 +106,43 @@ def export_bundle(
         "since": since,
         "collections": [entry for entry, _ in chains],
     }
+    index_data = jsontext.dumps(index).encode() + b"\n"
+    _check_index(index_data, done.collections)
     with bundle_file(path) if write is None else nullcontext(BundleWriter(write)) as writer:
-        writer.add_text(INDEX, jsontext.dumps(index).encode() + b"\n")
+        writer.add_text(INDEX, index_data)
         for entry, data in chains:
             writer.add_text(entry["chain"], data)
         _add_blobs(context, writer, sorted(blobs), done, progress)
         writer.finish()
     return done
+
+
+def _check_chain(collection: Collection, entry: dict[str, Any], commits: list[dict[str, Any]], data: bytes) -> None:
+    """Refuse what no import would take, before anything is written."""
+    if len(data) > MAX_TEXT:
+        raise UsageError(
+            f"the history of {quote(collection.ref)} takes {len(data)} bytes, more than the {MAX_TEXT} that a bundle can hold",
+            hint="export single versions, or with --since what changed lately",
+        )
+    try:
+        vet_entry(entry)
+        vet_commits(entry, commits)
+    except (*_MALFORMED, RegcliError) as error:
+        raise UsageError(
+            f"{quote(collection.ref)} cannot be exported, since no import would take it: {error}",
+            hint="export single versions, or copy the whole root with rsync",
+        ) from None
+
+
+def _check_index(data: bytes, collections: int) -> None:
+    """Refuse an index that no import would read, before anything is written."""
+    try:
+        parse_index(data, "it")
+    except IntegrityError as error:
+        raise UsageError(
+            f"{collections} collections are too many for one bundle, since no import would take its index: {error}",
+            hint="export fewer at a time, each part into a file of its own",
+        ) from None
 
 
 def _add_blobs(

@@ -149,7 +149,7 @@ def _entries(bundle: BundleReader) -> list[dict[str, Any]]:
     entries = bundle.index.get("collections")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise IntegrityError(f"{quote(bundle.path)} is damaged: its index lists no collections")
-    return sorted(entries, key=lambda entry: "registry" in entry)
+    return sorted(entries, key=lambda entry: ("registry" in entry, entry.get("kind") == LINK))
 
 
 def _parse_part(bundle: BundleReader, entry: dict[str, Any]) -> _Part:

@@ -284,10 +284,14 @@ def write_lock(base: str, pins: Iterable[Pin]) -> bool:
     """Write the lock of a directory, whole or not at all; False (and an old time) where it says so already.
 
     Raises:
-        StorageError: it cannot be written.
+        LockFileError: it would be too large to be read back. StorageError: it cannot be written.
     """
     path = lock_path(base)
     data = encode_lock(pins)
+    if len(data) > MAX_LOCK:
+        raise LockFileError(
+            f"{LOCK_NAME} would be larger than {MAX_LOCK} bytes", hint="keep several, in directories of their own"
+        )
     try:
         if files.read_document(path, MAX_LOCK) == data:
             return False

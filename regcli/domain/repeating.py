@@ -76,6 +76,12 @@ def operations(
         name = op["op"]
         if name in ("create", "remove"):
             continue
+        if name == "reserve":
+            # Of some versions only, the numbers of those decide.
+            if whole and op["version"] > following:
+                kept.append(op)
+                following = op["version"]
+            continue
         if name in ("version", "link"):
             if op["version"] in known:
                 continue

@@ -48,6 +48,7 @@ _OPS: dict[str, dict[str, tuple[type, ...]]] = {
     "undelete": _VERSION,
     "unlink": _VERSION,
     "purge": _VERSION,
+    "reserve": _VERSION,
 }
 # What `edit` may change; the rest of a version is what it is.
 _EDITS: dict[str, tuple[type, ...]] = {"description": TEXT, "metadata": (dict,), "ttl": LIFETIME}
@@ -86,8 +87,8 @@ def vet_entry(entry: dict[str, Any]) -> None:
     _check_tags(entry["tags"])
     if entry["kind"] not in (SOURCE, LINK) or not is_place(entry["place"]):
         raise ValueError("neither source nor links")
-    if (entry["kind"] == LINK) is not ("registry" in entry):
-        raise ValueError("links in a project, or sources in a registry")
+    if entry["kind"] == SOURCE and "registry" in entry:
+        raise ValueError("sources in a registry")
     if "registry" in entry:
         settings = _take(entry["registry"], _REGISTRY, "a registry")
         for kind, names in ((TypeName, settings["types"]), (Alias, settings["protected"])):

@@ -28,12 +28,28 @@ FORMAT = 1
 INDEX = "regcli-bundle.json"
 END = "end.json"
 MAX_TEXT = 1 << 30
+MAX_INDEX = 64 << 20
 _CHUNK = 1 << 18
-_MAX_DOCUMENT = 64 << 20
 # Each takes twenty times the bytes that it has in the text.
 _MAX_LISTS = 1 << 20
 # Of a member over 8 GiB it says the size.
 _MAX_HEADER = 1 << 16
+
+
+def parse_index(data: bytes, where: str) -> dict[str, Any]:
+    """Return a document of a bundle, which is measured before it is parsed.
+
+    Raises:
+        IntegrityError: it is too large, or no JSON. UsageError: it is no object.
+    """
+    if len(data) > MAX_INDEX:
+        raise IntegrityError(f"{where} is larger than {MAX_INDEX} bytes")
+    if data.count(b"[") > _MAX_LISTS:
+        raise IntegrityError(f"{where} has too many lists")
+    document = jsontext.loads(data, where)
+    if not isinstance(document, dict):
+        raise UsageError(f"{where} is no object")
+    return document
 
 
 class BundleWriter:
@@ -221,16 +237,9 @@ class BundleReader:
                 raise IntegrityError(f"{quote(self.path)} is damaged: {name} is not what was written")
 
     def _document(self, name: str) -> dict[str, Any]:
-        place = self._place(name)
-        if place[1] > _MAX_DOCUMENT:
-            raise IntegrityError(f"{quote(self.path)}: {name} is larger than {_MAX_DOCUMENT} bytes")
-        data = b"".join(self._read(*place))
-        if data.count(b"[") > _MAX_LISTS:
-            raise IntegrityError(f"{quote(self.path)}: {name} has too many lists")
-        document = jsontext.loads(data, f"{self.path}: {name}")
-        if not isinstance(document, dict):
-            raise UsageError(f"{quote(self.path)} is not a bundle: {name} is no object")
-        return document
+        offset, size = self._place(name)
+        # One byte too many is enough to tell.
+        return parse_index(b"".join(self._read(offset, min(size, MAX_INDEX + 1))), f"{quote(self.path)}: {name}")
 
     def _place(self, name: str) -> tuple[int, int]:
         place = self._texts.get(name)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 GENESIS = "0" * 64
 MAX_COMMIT = 16 * 1024 * 1024
+# What is written is smaller: in another root it comes with that root's own envelope, and with where it came from.
+MAX_CHANGE = MAX_COMMIT - (1 << 17)
 
 
 class Snapshot:
@@ -332,7 +334,7 @@ class Chain:
         }
         self._refuse_void(snapshot, commit)
         data = jsontext.dumps(commit).encode() + b"\n"
-        if len(data) > MAX_COMMIT:
+        if len(data) > (MAX_COMMIT if "origin" in envelope else MAX_CHANGE):
             from regcli.errors import UsageError
 
             raise UsageError(f"the change is too large: {len(data)} bytes", hint="shorten the metadata or the description")

@@ -89,12 +89,20 @@ def _digest_lines(entries: Sequence[Entry]) -> list[str]:
 
 
 def encode_manifest(entries: Iterable[Entry], algorithm: str = "XXH128") -> bytes:
-    """Return the manifest as a blob: the same entries give the same bytes."""
+    """Return the manifest as a blob: the same entries give the same bytes.
+
+    Raises:
+        UsageError: it would be larger than what is read.
+    """
     ordered = sort_entries(entries)
     encoded = bytearray(f"{_header(algorithm, len(ordered))}\n".encode())
     # A million lines as strings would be three times the manifest.
     for start in range(0, len(ordered), _LINES):
         encoded += "".join(_lines(ordered[start : start + _LINES])).encode("ascii")
+        if len(encoded) > MAX_MANIFEST:
+            raise UsageError(
+                f"the list of {len(ordered)} files takes more than {MAX_MANIFEST} bytes", hint="log them as several artifacts"
+            )
     return bytes(encoded)
 
 

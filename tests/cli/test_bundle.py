@@ -336,3 +336,84 @@ def test_a_version_is_not_downloaded_to_standard_output(origin: Invoke, work: Pa
     assert not (work / "-").exists()
     origin("download", "raw", "-o", "./-").ok()
     assert (work / "-").is_dir()
+
+
+# What is exported can be imported
+
+
+def test_link_collections_of_a_project_arrive(origin: Invoke, work: Path) -> None:
+    there = ("--root", str(work / "there"))
+    origin("link", "raw:v1", "local/default/chosen", "-a", "best").ok()
+    origin("export", "local/default/", "-o", "project.tar").ok()
+    origin("import", "project.tar", *there).ok()
+    assert _shown(origin, "chosen:best", *there) == _shown(origin, "chosen:best")
+    assert origin("resolve", "chosen:best", "--source", *there).ok().stdout == "local/default/raw:v1\n"
+    origin("verify", *there).ok()
+
+
+def test_what_came_in_a_bundle_goes_on_in_another(origin: Invoke, work: Path) -> None:
+    """Of some versions only, with numbers that follow from nothing."""
+    there, further = ("--root", str(work / "there")), ("--root", str(work / "further"))
+    origin("export", "raw:v2", "-o", "one.tar").ok()
+    origin("import", "one.tar", *there).ok()
+    for name, reference in (("part.tar", "raw:v2"), ("whole.tar", "raw")):
+        origin("export", reference, "-o", name, *there).ok()
+        origin("import", name, *further).ok()
+        again = origin("import", name, "--json", *further).ok().json
+        assert again["versions"] == 0
+        assert origin("resolve", "raw", *further).ok().stdout == "local/default/raw:v2\n"
+    before = origin("history", "raw", "--json", *further).ok().json["events"]
+    for name in ("part.tar", "whole.tar"):
+        origin("import", name, *further).ok()
+    assert origin("history", "raw", "--json", *further).ok().json["events"] == before
+    origin("verify", *further).ok()
+
+
+def test_the_largest_change_there_can_be_arrives(invoke: Invoke, work: Path) -> None:
+    (work / "f.txt").write_text("content")
+    there = ("--root", str(work / "there"))
+    refused = invoke("log", "f.txt", "-n", "raw", "-t", "dataset", "-d", "x" * 16_700_000)
+    assert refused.code == 2
+    assert "too large" in refused.stderr
+    invoke("log", "f.txt", "-n", "raw", "-t", "dataset", "-d", "x" * 16_640_000).ok()
+    invoke("export", "raw", "-o", "raw.tar").ok()
+    invoke("import", "raw.tar", *there).ok()
+    invoke("export", "raw", "-o", "again.tar", *there).ok()
+    invoke("import", "again.tar", "--root", str(work / "further")).ok()
+    assert invoke("resolve", "raw", "--root", str(work / "further")).ok().stdout == "local/default/raw:v0\n"
+
+
+def test_an_index_that_no_import_would_read_is_refused_and_nothing_written(invoke: Invoke, work: Path) -> None:
+    (work / "f.txt").write_text("content")
+    for number in range(5):
+        invoke("log", "f.txt", "-n", f"raw{number}", "-t", "dataset").ok()
+        invoke("collection", "edit", f"raw{number}", "-d", "x" * 14_000_000).ok()
+    for output in ("all.tar", "-"):
+        refused = invoke("export", "local/default/", "-o", output)
+        assert refused.code == 2
+        assert "5 collections are too many for one bundle" in refused.stderr
+        assert "export fewer" in refused.stderr
+        assert refused.stdout == ""
+    assert not (work / "all.tar").exists()
+    invoke("export", "raw0", "raw1", "raw2", "raw3", "-o", "some.tar").ok()
+    invoke("import", "some.tar", "--root", str(work / "there")).ok()
+
+
+def test_a_history_that_no_import_would_read_is_refused_and_nothing_written(
+    invoke: Invoke, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regcli.domain import exporting
+    from regcli.store import bundle
+
+    for number in range(20):
+        (work / "f.txt").write_text(str(number))
+        invoke("log", "f.txt", "-n", "raw", "-t", "dataset").ok()
+    # A gigabyte of commits takes too long to make.
+    monkeypatch.setattr(exporting, "MAX_TEXT", 10_000)
+    monkeypatch.setattr(bundle, "MAX_TEXT", 10_000)
+    refused = invoke("export", "raw", "-o", "raw.tar")
+    assert refused.code == 2
+    assert "the history of 'local/default/raw' takes" in refused.stderr
+    assert not (work / "raw.tar").exists()
+    invoke("export", "raw:v3", "-o", "one.tar").ok()
+    invoke("import", "one.tar", "--root", str(work / "there")).ok()

@@ -73,6 +73,15 @@ def test_writing_the_same_leaves_the_file_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["regcli.lock"]
 
 
+def test_no_lock_is_written_that_could_not_be_read(tmp_path: Path) -> None:
+    write_lock(str(tmp_path), [pin()])
+    with pytest.raises(LockFileError, match="larger than"):
+        write_lock(str(tmp_path), [pin(note="x" * (16 << 20))])
+    found = read_lock(str(tmp_path))
+    assert found is not None
+    assert [item.document() for item in found] == [pin().document()]
+
+
 def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(entry())
     (tmp_path / "regcli.lock").symlink_to(tmp_path / "elsewhere")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regcli.errors import IntegrityError
+from regcli.errors import IntegrityError, UsageError
+from regcli.store import manifest as manifests
 from regcli.store.manifest import (
     EXECUTABLE,
     REFERENCE,
@@ -331,6 +332,17 @@ def test_digests_without_decoding_are_right_or_left_to_decoding(path: str, extra
     found = plain_digests(encode_manifest(entries))
     assert found in (None, {bytes.fromhex(item[1]) for item in entries})
     assert (found is not None) == (extra is None and '"' not in path)
+
+
+def test_no_manifest_is_written_that_could_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [entry(f"file-{number}", "x") for number in range(1000)]
+    size = len(encode_manifest(entries))
+    # A gigabyte takes too long to make.
+    monkeypatch.setattr(manifests, "MAX_MANIFEST", size)
+    assert decode_manifest(encode_manifest(entries), "x")[1] == sorted(entries)
+    monkeypatch.setattr(manifests, "MAX_MANIFEST", size - 1)
+    with pytest.raises(UsageError, match="the list of 1000 files takes more"):
+        encode_manifest(entries)
 
 
 def test_digests_of_what_is_no_manifest_are_not_guessed() -> None:

@@ -42,9 +42,7 @@ def add(
     from regcli.domain.signers import add_signer
 
     chosen = {"namespaces": tuple(namespaces)} if namespaces else {}
-    signer, changed = add_signer(
-        session.context, principal, key, valid_after=valid_after, valid_before=valid_before, **chosen
-    )
+    signer, changed = add_signer(session.context, principal, key, valid_after=valid_after, valid_before=valid_before, **chosen)
     document = signer.document()
     if not changed:
         session.note("nothing to change")
