@@ -6,7 +6,7 @@ import os
 
 from regcli.api import session
 from regcli.api.base import ArtifactBase
-from regcli.api.errors import translated
+from regcli.api.errors import documented, translated
 from regcli.api.manifest_entry import ArtifactManifestEntry
 from regcli.domain.values import to_text
 
@@ -176,7 +176,6 @@ class Contents(ArtifactBase):
             ArtifactFinalizedError: the artifact is finalized or logged.
             FileNotFoundError: nothing in the artifact has that path.
         """
-        from regcli.api.errors import documented
         from regcli.errors import NotFoundError
 
         draft = self._changeable("remove")

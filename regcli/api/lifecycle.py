@@ -11,7 +11,7 @@ from regcli.domain.drafts import Draft
 from regcli.domain.names import parse_aliases, parse_tags
 from regcli.domain.resolving import resolve, source_of
 from regcli.domain.values import to_metadata, to_text
-from regcli.errors import UsageError
+from regcli.errors import NotFoundError, UsageError
 from regcli.model import LATEST, TypeName, fold, version_index
 
 TYPE_CHECKING = False
@@ -145,8 +145,6 @@ class Lifecycle(ArtifactBase):
         self._attach(context, logged.version, logged.version.version)
 
     def _base_on_latest(self, context: Context, request: LogRequest) -> None:
-        from regcli.errors import NotFoundError
-
         ref = f"{request.name}:{LATEST}" if "/" in request.name else f"{context.project}/{request.name}:{LATEST}"
         try:
             resolve(context, ref)

@@ -8,7 +8,7 @@ from regcli.api import session
 from regcli.api.errors import documented, translated
 from regcli.domain.names import parse_registry
 from regcli.domain.registries import Registry as StoredRegistry
-from regcli.domain.registries import find_registry
+from regcli.domain.registries import find_registry, protected_names
 from regcli.domain.values import to_optional_text
 from regcli.errors import ConflictError, NotFoundError, UsageError
 from regcli.model import RegistryName, TypeName
@@ -136,8 +136,6 @@ class Registry:
     @property
     def protected_aliases(self) -> list[str]:
         """The names of its protected aliases, sorted; `regcli protect` changes them."""
-        from regcli.domain.registries import protected_names
-
         return protected_names(self._registry.state)
 
     @translated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regcli.errors import UsageError
+from regcli.errors import NotFoundError, UsageError
 from regcli.model import Alias, Tag, TypeName, quote
 
 TYPE_CHECKING = False
@@ -223,7 +223,6 @@ def _collect_references(
 
 def _cache(context: Context, settings: Settings) -> Any:
     from regcli.domain.caches import stat_cache
-    from regcli.errors import NotFoundError
 
     try:
         return stat_cache(context, settings.cache_path)

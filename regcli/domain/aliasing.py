@@ -5,7 +5,7 @@ from __future__ import annotations
 from regcli.domain import roles
 from regcli.domain.collections import Collection, find_collection, require_right, with_fresh_settings
 from regcli.domain.resolving import Version, resolve, select
-from regcli.errors import ConflictError, NotFoundError
+from regcli.errors import ConflictError, NotFoundError, UsageError
 from regcli.model import LATEST, Alias, fold, parse_collection, parse_reference, quote, split_reference, version_index
 
 TYPE_CHECKING = False
@@ -91,7 +91,7 @@ def check_expectation(alias: str, holder: int | None, expect: str | None) -> Non
     """Compare an alias's holder with `--expect vN|none`.
 
     Raises:
-        ConflictError: somebody changed it meanwhile. InvalidNameError: `expect` is neither.
+        ConflictError: somebody changed it meanwhile. UsageError: `expect` is neither.
     """
     if expect is None:
         return
@@ -100,8 +100,6 @@ def check_expectation(alias: str, holder: int | None, expect: str | None) -> Non
     else:
         expected = version_index(expect.lower())
         if expected is None:
-            from regcli.errors import UsageError
-
             raise UsageError(f"--expect takes vN or 'none', not {quote(expect)}")
     if holder != expected:
         found = f"v{holder}" if holder is not None else "no version"

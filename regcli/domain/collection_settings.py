@@ -21,7 +21,7 @@ from regcli.domain.collections import (
     require_free,
     require_right,
 )
-from regcli.domain.documents import links_of
+from regcli.domain.documents import collection_document, format_ttl, links_of
 from regcli.errors import (
     ConflictError,
     NotFoundError,
@@ -335,8 +335,6 @@ def collection_details(context: Context, text: str) -> dict[str, Any]:
 
 def show_collection(context: Context, collection: Collection) -> dict[str, Any]:
     """Return a collection's fields as JSON has them, with its size and its default TTL."""
-    from regcli.domain.documents import collection_document, format_ttl
-
     require_right(context, collection, "view")
     state = collection.state
     return {

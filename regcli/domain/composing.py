@@ -63,7 +63,7 @@ def _merge(base: Sequence[Entry], remove: Sequence[str], added: Sequence[Entry])
         for name in gone:
             del merged[name]
     merged.update({entry[0]: entry for entry in added})
-    return sorted(merged.values(), key=lambda entry: entry[0].encode())
+    return sort_entries(merged.values())
 
 
 def _checked(entries: list[Entry]) -> list[Entry]:

@@ -13,7 +13,7 @@ from regcli.domain.collections import DELETED, Collection, find_collection, is_l
 from regcli.domain.documents import consumers, links_of
 from regcli.domain.linking import require_unlink_right, unlink_operations
 from regcli.domain.resolving import Version, resolve, select
-from regcli.errors import NotFoundError, ProtectedError, RefusedError, UsageError
+from regcli.errors import IntegrityError, NotFoundError, ProtectedError, RefusedError, UsageError
 from regcli.model import parse_reference, quote, split_reference
 
 TYPE_CHECKING = False
@@ -309,7 +309,6 @@ def undelete_version(context: Context, text: str, *, reason: str | None = None) 
 def _require_content(context: Context, version: Version) -> None:
     """Refuse to bring back a version whose blobs are gone (from a root whose content was damaged or tampered with)."""
     from regcli.domain.manifests import read_manifest
-    from regcli.errors import IntegrityError
     from regcli.store.manifest import REFERENCE
 
     entries = read_manifest(context, version.record)

@@ -7,9 +7,9 @@ its content, so nothing of it is lost when its process ends. Source: the W&B SDK
 from __future__ import annotations
 
 from regcli.domain.log import log_version
-from regcli.domain.log_request import Logged, LogRequest, merge_tags
+from regcli.domain.log_request import Logged, LogRequest, collect, merge_tags
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError
-from regcli.model import ArtifactName, quote
+from regcli.model import Alias, ArtifactName, Tag, quote
 from regcli.store.chain import Chain
 from regcli.store.layout import encode_name, part_paths, project_path, project_paths
 from regcli.store.manifest import decode_manifest, encode_manifest
@@ -91,8 +91,6 @@ def add_part(context: Context, request: LogRequest, distributed_id: str) -> int:
         TypeMismatchError: another part has another type. ConflictError: another part has another digest algorithm, or
         other content under one path; nothing was added.
     """
-    from regcli.domain.log_request import collect
-
     context.make_root()
     name = ArtifactName.parse(request.name)
     chain = parts_chain(context, name, distributed_id)
@@ -161,14 +159,10 @@ def finish_parts(context: Context, name: str, distributed_id: str, request: LogR
 
 
 def _aliases(part: dict[str, Any]) -> list[Any]:
-    from regcli.model import Alias
-
     return [Alias.parse(alias) for alias in part["aliases"]]
 
 
 def _tags(request: LogRequest, part: dict[str, Any]) -> list[Any]:
-    from regcli.model import Tag
-
     return [Tag(tag) for tag in merge_tags(part["tags"], request.tags)]
 
 

@@ -13,7 +13,7 @@ import threading
 
 import xxhash
 
-from regcli.errors import NotFoundError, UsageError
+from regcli.errors import NotFoundError, SourceChangedError, UsageError
 from regcli.model import quote
 from regcli.store import packs
 from regcli.store.blobs import is_unchanged, md5_of, open_source
@@ -281,8 +281,6 @@ class Draft:
                 extra = {"md5": md5_of(data).hex()} if self.algorithm == "MD5" else None
                 flags = EXECUTABLE if before.st_mode & 0o111 else FILE
                 return (path, xxhash.xxh3_128_hexdigest(data), len(data), flags, extra), data
-        from regcli.errors import SourceChangedError
-
         raise SourceChangedError(f"{local_path} kept changing while it was read", hint="add it when nothing writes to it")
 
     def _keep(self, entry: Entry, data: bytes | None) -> None:

@@ -7,7 +7,7 @@ from regcli.domain.collections import find_collection, is_live, require_right
 from regcli.domain.documents import links_of
 from regcli.domain.log_request import merge_tags
 from regcli.domain.metadata import check_metadata
-from regcli.domain.resolving import Version, resolve, source_of
+from regcli.domain.resolving import Version, resolve, shared_record, source_of
 from regcli.errors import NotFoundError, ProtectedError, RefusedError, UsageError
 from regcli.model import Tag, fold, parse_collection, quote, split_reference
 
@@ -153,8 +153,6 @@ def list_tags(context: Context, text: str) -> tuple[str, list[str]]:
         require_right(context, collection, "view")
         return collection.ref, list(collection.state["tags"])
     version = resolve(context, text)
-    from regcli.domain.resolving import shared_record
-
     return version.ref, list(shared_record(context, version)["tags"])
 
 

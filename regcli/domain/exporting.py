@@ -167,14 +167,18 @@ def _add(selection: Selection, place: str, index: int | None) -> None:
         known.add(index)
 
 
+def _add_source(selection: Selection, record: dict[str, Any]) -> None:
+    source = record.get("source")
+    if source is not None:
+        _add(selection, source["place"], source["version"])
+
+
 def _select(context: Context, text: str, selection: Selection) -> None:
     _, tail = split_reference(text)
     if tail is not None:
         version = resolve(context, text, action="download")
         _add(selection, version.collection.place, version.index)
-        source = version.record.get("source")
-        if source is not None:
-            _add(selection, source["place"], source["version"])
+        _add_source(selection, version.record)
         return
     place = find_place(context, text)
     if isinstance(place, Collection):
@@ -190,9 +194,7 @@ def _select(context: Context, text: str, selection: Selection) -> None:
 def _select_collection(collection: Collection, selection: Selection) -> None:
     _add(selection, collection.place, None)
     for _, record in collection.versions(deleted=True):
-        source = record.get("source")
-        if source is not None:
-            _add(selection, source["place"], source["version"])
+        _add_source(selection, record)
 
 
 def _commits(collection: Collection, wanted: set[int] | None, since: str | None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from regcli.domain import roles
 from regcli.errors import RegcliError
 from regcli.model import REGISTRY_PREFIX, fold
 from regcli.store import files
-from regcli.store.layout import collection_paths
+from regcli.store.layout import collection_paths, project_path
 from regcli.store.peek import peek_name
 
 TYPE_CHECKING = False
@@ -150,8 +150,6 @@ def _first_state(context: Context, owner: str) -> dict[str, str] | None:
 
 def source_names(context: Context, word: str, _of: str) -> Iterator[str]:
     """Yield the names of the artifacts that were logged in the current project."""
-    from regcli.store.layout import project_path
-
     current = context.project
     return collection_names(context, project_path(context.root.path, current.entity, current.project), None, word)
 

@@ -11,6 +11,7 @@ from regcli.errors import (
     ConflictError,
     IntegrityError,
     NotFoundError,
+    ProtectedError,
     RefusedError,
     RegcliError,
     TypeMismatchError,
@@ -304,8 +305,6 @@ def require_unlink_right(context: Context, version: Version) -> None:
     roles.require(registry.state, context.user, "unlink")
     protected = version.protected_aliases()
     if protected and not roles.allows(registry.state, context.user, "delete-protected"):
-        from regcli.errors import ProtectedError
-
         raise ProtectedError(
             f"{quote(version.ref)} is protected by alias {quote(protected[0])} and cannot be unlinked",
             hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",

@@ -9,7 +9,7 @@ from regcli.domain.documents import collection_document, registry_document, vers
 from regcli.domain.lifetime import Lifetimes
 from regcli.domain.registries import Registry, find_registry, list_registries, visible
 from regcli.domain.resolving import Version
-from regcli.errors import InvalidReferenceError, NotFoundError
+from regcli.errors import InvalidNameError, InvalidReferenceError, NotFoundError, RenamedError
 from regcli.model import (
     REGISTRY_PREFIX,
     ArtifactName,
@@ -153,8 +153,6 @@ def _source(context: Context, name: str) -> Collection:
 
 
 def _one(text: str, finders: Sequence[Callable[[], Place]]) -> Place:
-    from regcli.errors import InvalidNameError, RenamedError
-
     found: list[Place] = []
     failure: NotFoundError | InvalidNameError | None = None
     for finder in finders:

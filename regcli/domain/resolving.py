@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.collections import LINK, Collection, find_collection, is_live, require_right
+from regcli.domain.collections import LINK, Collection, find_collection, is_live, open_place, require_right
 from regcli.errors import ConflictError, IntegrityError, NotFoundError
 from regcli.model import LATEST, Selector, VersionRef, fold, parse_reference, quote
 
@@ -88,8 +88,6 @@ def source_of(context: Context, version: Version, opened: dict[str, Collection] 
     source = version.record.get("source")
     if source is None:
         return version
-    from regcli.domain.collections import open_place
-
     collection = opened.get(source["place"]) if opened is not None else None
     if collection is None:
         collection = open_place(context, source["place"])

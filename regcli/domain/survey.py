@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regcli.domain.collections import COMMITTED, LINK, PURGED, Collection, is_live, open_collection_directory
 from regcli.domain.registries import open_registry_directory, registry_directories
-from regcli.errors import IntegrityError, RegcliError, StorageError
+from regcli.errors import IntegrityError, RegcliError, SignatureRefusedError, StorageError
 from regcli.model import quote
 from regcli.store.layout import collection_paths, project_paths
 from regcli.store.manifest import REFERENCE
@@ -127,7 +127,6 @@ class Survey:
     def signed_lists(self) -> set[str]:
         """Return the blobs with the BLAKE3 lists of signed aliases; without one its version is hashed anew at every read."""
         from regcli.domain.statements import parse_signed
-        from regcli.errors import SignatureRefusedError
 
         found = set()
         for collection in self.collections:

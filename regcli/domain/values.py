@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from regcli.domain.metadata import DIGITS, MAX_INTEGER
+from regcli.domain.metadata import DIGITS, MAX_INTEGER, check_metadata
 from regcli.errors import UsageError
 
 TYPE_CHECKING = False
@@ -70,8 +70,6 @@ def to_metadata(value: Any) -> dict[str, Any]:
         NotJsonError: it is not a dictionary, or holds what has no form in JSON.
         UsageError: an infinite number, over 100 top-level keys, over 1 MiB.
     """
-    from regcli.domain.metadata import check_metadata
-
     if value is None or value == "":
         return {}
     if isinstance(value, str):

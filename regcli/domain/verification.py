@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain.collections import LINK, PURGED, chain_of, is_live
+from regcli.domain.collections import LINK, PURGED, chain_of, is_live, list_collections
 from regcli.domain.log_checks import check_chain, check_markers, check_run
 from regcli.domain.manifests import read_manifest
 from regcli.domain.report import Problem, Report
@@ -374,7 +374,6 @@ def _check_signatures(context: Context, report: Report) -> None:
 
 
 def _check_signed_aliases(context: Context, report: Report, registry: Registry, asked: str, *, seen: bool) -> None:
-    from regcli.domain.collections import list_collections
     from regcli.domain.sealing import check_absence, check_alias, needs_check
 
     for collection in list_collections(context, registry.base, registry):
