@@ -46,6 +46,7 @@ class Session:
         self.options = options
         self.command = ""
         self.warnings: list[str] = []
+        self._told: set[str] = set()
         self.verdict = 0
         self._settings: Settings | None = None
         self._context: Context | None = None
@@ -80,8 +81,14 @@ class Session:
         return place.is_terminal(sys.stdout)
 
     def allow_unsigned(self, allowed: bool) -> None:
-        """Note whether `--allow-unsigned` was typed."""
+        """Note whether `--allow-unsigned` was typed; what is taken so is told before the work, once each."""
         self.context.trust.allow_unsigned = allowed
+        self.context.trust.tell = self._warn_once
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.warn(text)
 
     def use_root(self, directory: str) -> None:
         """Work with the root in this directory, whatever the settings say."""

@@ -114,11 +114,14 @@ def _resolve_pin(context: Context, reference: str, old: Pin | None, *, action: s
         SignatureRefusedError: it is not.
     """
     version = resolve(context, reference, action=action)
-    if old is not None and old.signed and version.seal is None and not context.trust.allow_unsigned:
-        raise SignatureRefusedError(
+    if old is not None and old.signed and version.seal is None:
+        from regcli.domain.sealing import take_unsigned
+
+        error = SignatureRefusedError(
             f"{quote(reference)} was signed when it was locked, and is not now",
             hint=f"if that is meant, forget the pin first: `regcli lock --rm {quote(reference)}`",
         )
+        take_unsigned(context, error)
     return version
 
 

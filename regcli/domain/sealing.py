@@ -62,10 +62,16 @@ def needs_check(context: Context, collection: Collection, alias: str, asked: str
         return True
     try:
         return context.trust.witness(context.root).requires(collection.registry, fold(alias), asked)
-    except SignatureRefusedError:
-        if context.trust.allow_unsigned:
-            return False
-        raise
+    except SignatureRefusedError as error:
+        take_unsigned(context, error)
+        return False
+
+
+def take_unsigned(context: Context, error: SignatureRefusedError) -> None:
+    """Raise the error, or, where `--allow-unsigned` was typed, tell of it before anything is done with what is taken."""
+    if not context.trust.allow_unsigned:
+        raise error
+    (context.trust.tell or context.warnings.append)(f"taken without a valid signature: {error.message}")
 
 
 def hold_to_signature(context: Context, version: Version, alias: str, back: int) -> None:
@@ -82,9 +88,7 @@ def hold_to_signature(context: Context, version: Version, alias: str, back: int)
             )
         signed = check_alias(context, version.collection, alias, version.index, version.record)
     except SignatureRefusedError as error:
-        if not context.trust.allow_unsigned:
-            raise
-        context.warnings.append(f"taken without a valid signature: {error.message}")
+        take_unsigned(context, error)
         return
     seal = Seal(what, signed.statement)
     version.seal = seal
@@ -104,9 +108,7 @@ def hold_pin_to_signature(context: Context, version: Version, alias: str, back: 
             raise SignatureRefusedError(f"a pin of {alias}~{back} is not what was signed", hint="lock the version as :vN")
         signed = _find_statement(context, version, alias)
     except SignatureRefusedError as error:
-        if not context.trust.allow_unsigned:
-            raise
-        context.warnings.append(f"taken without a valid signature: {error.message}")
+        take_unsigned(context, error)
         return
     version.seal = Seal(f"{version.collection.ref}:{alias}", signed.statement)
 

@@ -10,6 +10,8 @@ from regcli.store.trust import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from regcli.domain.sealing import Seal
     from regcli.domain.witness import Witness
     from regcli.store.root import Root
@@ -38,12 +40,13 @@ class Trust:
         sign_key: file of the key to sign with, or None for git's key or the agent's.
         expires: seconds that a new signature holds, or None for the default.
         allow_unsigned: take what is not signed as it must be; only ever set by an option that was typed.
+        tell: says at once what is taken unsigned, before the work that follows; None to keep it with the other warnings.
         seals: (place, version) -> what a signature vouched for in this process, so that later reads are held to it.
     """
 
     __slots__ = (
         "_witness", "allow_unsigned", "config_path", "expires", "revoked_path", "seals", "seen_path", "sign_key",
-        "signers_path", "state_path", "system_path",
+        "signers_path", "state_path", "system_path", "tell",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +67,7 @@ class Trust:
         self.sign_key = sign_key
         self.expires: int | None = None
         self.allow_unsigned = False
+        self.tell: Callable[[str], object] | None = None
         self.seals: dict[tuple[str, int], Seal] = {}
         self._witness: Witness | None = None
 

@@ -5,6 +5,7 @@ The reader's trust lies in the reader's own home, which the attacker cannot reac
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regcli.__main__ import main
 from regcli.domain.trust import seen_name
 from regcli.store.root import seal_marker
 from tests.conftest import clean_environment
@@ -363,6 +365,41 @@ def test_every_reading_command_checks_the_signature(place: Place, regcli: Run, c
     assert taken.code == 0, taken
     # With --json a warning is part of the document.
     assert "taken without a valid signature" in taken.stderr + taken.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("download", REF, "-o", "out"),
+        ("download", REF, "-o", "out", "--stamp", "out.stamp"),
+        ("checkout", REF, "out"),
+        ("sync",),
+        ("cat", REF, "model.bin"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_taken_unsigned_is_told_before_the_work(
+    place: Place, regcli: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Whoever reads the warning can still stop what may take an hour."""
+    regcli("lock", "model/zoo:v1", "-o", "out").ok()
+    lock = place.work / "regcli.lock"
+    lock.write_text(lock.read_text().replace("model/zoo:v1", REF))
+    move(place, None)
+    begun = []
+    printed = io.TextIOWrapper(io.BytesIO())
+
+    class Reader(io.StringIO):
+        def write(self, text: str) -> int:
+            if "taken without a valid signature" in text:
+                begun.append((place.work / "out").exists() or printed.buffer.tell() > 0)
+            return super().write(text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", Reader())
+        patch.setattr(sys, "stdout", printed)
+        assert main([*command, "--allow-unsigned"]) == 0
+    assert begun[0] is False
 
 
 def test_verify_of_the_whole_root_names_every_alias_that_is_not_signed_as_it_must_be(place: Place, regcli: Run) -> None:
@@ -1035,7 +1072,7 @@ def test_what_takes_a_signature_is_told_from_what_is_only_protected(
     if field == "-":
         return
     document = regcli(*command, "--json").ok().json
-    rows = document if field is None else document[field]
+    rows: Any = document if field is None else document[field]
     if command[0] == "alias":
         assert {row["alias"]: row["signed"] for row in rows} == {"latest": False, "candidate": False, "production": True}
     elif command[0] == "protect":

@@ -116,7 +116,8 @@ def test_whoever_sees_the_root_first_is_told_by_the_lock(locked: Place, regcli: 
         assert not (locked.work / "out").exists()
     for command in (("lock", "--check"), ("hook", "run", "pre-commit")):
         assert locked.run(*command, home=home).code == 1, command
-    locked.run("lock", "--update", "--allow-unsigned", home=home).ok()
+    done = locked.run("lock", "--update", "--allow-unsigned", home=home).ok()
+    assert "taken without a valid signature" in done.stderr
     assert "signed" not in (locked.work / "regcli.lock").read_text()
     locked.run("sync", home=home).ok()
 
