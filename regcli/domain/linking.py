@@ -43,15 +43,24 @@ COPIED = (
 
 
 class Linked:
-    """The outcome of a link: the membership, whether it is new, the aliases that moved, and the commit it rests on."""
+    """The outcome of a link.
 
-    __slots__ = ("created", "moved", "seq", "version")
+    Attributes:
+        version: the membership. created: whether it is new. seq: the commit that the answer rests on.
+        added: aliases that it has now and had not before. renewed: those that it had, and that were signed again.
+        moved: (alias, reference of the membership it left) for those added ones that another version had.
+    """
 
-    def __init__(self, version: Version, moved: list[tuple[str, str]], seq: int, *, created: bool) -> None:
-        """Bundle the outcome."""
+    __slots__ = ("added", "created", "moved", "renewed", "seq", "version")
+
+    def __init__(self, version: Version, done: Sequence[Operation], seq: int, *, created: bool) -> None:
+        """Bundle the outcome of the operations that were `done`."""
+        set_ = [op for op in done if op["op"] == "alias"]
         self.version = version
         self.created = created
-        self.moved = moved
+        self.added = [op["alias"] for op in set_ if op["before"] != op["after"]]
+        self.renewed = [op["alias"] for op in set_ if op["before"] == op["after"]]
+        self.moved = moved_from(version.collection, done)
         self.seq = seq
 
 
@@ -187,7 +196,7 @@ def link_version(
     if target.registry is None and not target.exists:
         _warn_of_registry(context, after)
     record = change.snapshot.records.get(index) or {}
-    return Linked(Version(after, index, record), moved_from(after, done), change.seq, created=created)
+    return Linked(Version(after, index, record), done, change.seq, created=created)
 
 
 def _warn_of_registry(context: Context, made: Collection) -> None:

@@ -355,3 +355,21 @@ def test_history_tells_people_in_words_what_it_tells_programs_as_json(two: Invok
     digest = two("show", "model/x", "--json").ok().json["digest"]
     assert f"digest {digest[:12]}, size 5, file_count 2, source local/default/a:v1" in shown
     assert f'{{"digest": "{digest}"' in two("history", "model/x", "--limit", "1").ok().stdout
+
+
+def test_a_second_link_says_what_it_changed(two: Invoke) -> None:
+    def remarks(number: int, *aliases: str) -> list[str]:
+        done = two("link", f"a:v{number}", "model/x", *(word for alias in aliases for word in ("-a", alias))).ok()
+        assert done.lines == [f"model/x:v{number}"]
+        return done.stderr.splitlines()
+
+    assert remarks(0) == ["model/x:v0 was linked already; nothing to change"]
+    assert remarks(0, "one", "other") == ["model/x:v0 was linked already; it has the aliases one, other now"]
+    assert remarks(0, "one") == ["model/x:v0 was linked already; nothing to change"]
+    assert remarks(1, "one") == [
+        "moved one here from model/x:v0",
+        "model/x:v1 was linked already; it has the alias one now",
+    ]
+    told = two("link", "a:v0", "model/x", "-a", "one", "-a", "other", "--json").ok().json
+    assert (told["created"], told["added"], told["renewed"]) == (False, ["one"], [])
+    assert told["moved"] == [{"alias": "one", "from": "model/x:v1"}]

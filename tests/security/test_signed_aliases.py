@@ -729,6 +729,14 @@ def test_the_requirement_is_known_for_collections_that_were_never_read(place: Pl
     assert regcli("resolve", "model/unseen:production").code == 5
 
 
+def test_a_link_that_only_renews_a_signature_says_so(place: Place, regcli: Run) -> None:
+    command = ("link", "zoo:v0", "model/zoo", "-a", "production", "--sign-key", place.alice)
+    assert regcli(*command).ok().stderr == "model/zoo:v0 was linked already; nothing to change\n"
+    done = regcli(*command, "--expires", "9d").ok()
+    assert done.stderr == "model/zoo:v0 was linked already; production was signed again\n"
+    assert regcli(*command, "--expires", "9d", "--json").ok().json["renewed"] == ["production"]
+
+
 def test_going_back_from_a_signed_alias_is_refused(place: Place, regcli: Run) -> None:
     regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", place.alice).ok()
     assert regcli("resolve", f"{REF}~1").code == 5

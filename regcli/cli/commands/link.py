@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from regcli.cli.context import session_of
 from regcli.cli.parameters import Reason
 from regcli.cli.signing import Expires, SignKey, choose_key
 from regcli.model import Alias
+
+if TYPE_CHECKING:
+    from regcli.domain.linking import Linked
 
 app = typer.Typer()
 
@@ -46,7 +49,27 @@ def link(
     for alias, place in linked.moved:
         session.note(f"moved {alias} here from {place}")
     if not linked.created:
-        session.note(f"{linked.version.ref} was linked already")
+        session.note(f"{linked.version.ref} was linked already{_changes(linked)}")
     document = version_document(session.context, linked.version)
     moved = [{"alias": alias, "from": place} for alias, place in linked.moved]
-    session.emit({**document, "created": linked.created, "moved": moved, "seq": linked.seq}, [linked.version.ref])
+    session.emit(
+        {
+            **document,
+            "created": linked.created,
+            "added": linked.added,
+            "renewed": linked.renewed,
+            "moved": moved,
+            "seq": linked.seq,
+        },
+        [linked.version.ref],
+    )
+
+
+def _changes(linked: Linked) -> str:
+    """Return what a link that was there got all the same, as the end of a sentence."""
+    words = []
+    if linked.added:
+        words.append(f"it has the alias{'es' if len(linked.added) > 1 else ''} {', '.join(linked.added)} now")
+    if linked.renewed:
+        words.append(f"{', '.join(linked.renewed)} {'were' if len(linked.renewed) > 1 else 'was'} signed again")
+    return f"; {' and '.join(words) or 'nothing to change'}"
