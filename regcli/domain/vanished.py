@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain.registries import BUILT_IN
+from regcli.domain.registries import BUILT_IN, directory_at
 from regcli.domain.report import Problem
 from regcli.errors import IntegrityError, RegcliError
 from regcli.model import quote
 from regcli.store import files
 from regcli.store.backrefs import LINK
-from regcli.store.layout import encode_name
+from regcli.store.layout import encode_name, is_collection_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,12 +148,10 @@ class Witnesses:
 
 def _is_proper(place: str) -> bool:
     """Tell whether this is the place of a registry or collection; anybody may have written the log that it stands in."""
-    parts = place.split("/")
-    if any(part.startswith(".") or not part or "\0" in part for part in parts):
-        return False
-    if parts[0] == "registries":
-        return len(parts) == 2 or (len(parts) == 4 and parts[2] == "collections")
-    return parts[0] == "projects" and len(parts) == 5 and parts[3] == "collections"
+    if place.count("/") != 1:
+        return is_collection_place(place)
+    directory = directory_at(place)
+    return directory is not None and not directory.startswith(".") and "\0" not in directory
 
 
 def _name_of(place: str) -> str:

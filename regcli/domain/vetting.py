@@ -12,6 +12,7 @@ from regcli.domain.survey import parse_time
 from regcli.model import Alias, Tag, TypeName
 from regcli.store import jsontext
 from regcli.store.chain import MAX_COMMIT
+from regcli.store.layout import is_collection_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def vet_entry(entry: dict[str, Any]) -> None:
         raise ValueError("no member of a bundle has such a name")
     TypeName.parse(entry["type"])
     _check_tags(entry["tags"])
-    if entry["kind"] not in (SOURCE, LINK) or not is_place(entry["place"]):
+    if entry["kind"] not in (SOURCE, LINK) or not is_collection_place(entry["place"]):
         raise ValueError("neither source nor links")
     if entry["kind"] == SOURCE and "registry" in entry:
         raise ValueError("sources in a registry")
@@ -94,16 +95,6 @@ def vet_entry(entry: dict[str, Any]) -> None:
         for kind, names in ((TypeName, settings["types"]), (Alias, settings["protected"])):
             if not all(type(name) is str and kind.parse(name) for name in names):
                 raise ValueError("a name of a registry is no text")
-
-
-def is_place(place: Any) -> bool:
-    """Tell whether a text has the form of a collection's directory relative to the root."""
-    parts = place.split("/") if type(place) is str else ()
-    if any(part in ("", ".", "..") or "\0" in part or len(part) > 255 for part in parts):
-        return False
-    if len(parts) == 4:
-        return bool(parts[0] == "registries" and parts[2] == "collections")
-    return len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections"
 
 
 def _check_tags(tags: list[Any]) -> None:
@@ -187,7 +178,7 @@ def _vet_record(record: dict[str, Any], kind: str) -> None:
     if record["algorithm"] not in ("XXH128", "MD5"):
         raise ValueError("an unknown algorithm")
     for edge in record["inputs"] if source is None else (*record["inputs"], source):
-        if not is_place(edge["place"]) or not 0 <= edge["version"] <= _MAX_NUMBER:
+        if not is_collection_place(edge["place"]) or not 0 <= edge["version"] <= _MAX_NUMBER:
             raise ValueError("a version that is nowhere")
         if "id" in edge and (len(edge["id"]) != 32 or not set(edge["id"]) <= set("0123456789abcdef")):
             raise ValueError("a malformed id")

@@ -64,6 +64,17 @@ def collection_path(owner: str, name: str) -> str:
     return f"{owner}/collections/{encode_name(name)}"
 
 
+def is_collection_place(place: str) -> bool:
+    """Tell whether a text has the form of a collection's directory relative to the root; anybody may have written it."""
+    parts = place.split("/")
+    # No name is encoded with a dot at its beginning.
+    if any(not part or part[0] == "." or "\0" in part or len(part) > 255 for part in parts):
+        return False
+    if len(parts) == 4:
+        return parts[0] == "registries" and parts[2] == "collections"
+    return len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections"
+
+
 def project_paths(root: str) -> Iterator[str]:
     """Yield the directories of the projects in a root, sorted."""
     for entity in _below(f"{root}/projects"):
