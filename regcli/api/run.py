@@ -47,7 +47,7 @@ class Run(RunArtifacts):
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._began = time.time()
-        self._history = HistoryWriter(chain.base, time.time)
+        self._history = HistoryWriter(chain.base, chain.root, time.time)
         self._next = 0 if self._history.step is None else self._history.step + 1
         self._pending: dict[str, Any] = {}
         self._finished = False

@@ -409,7 +409,7 @@ def prepare_collection(registry: Registry | None, base: str) -> None:
     if registry is not None and registry.state["shared"] is not None:
         from regcli.domain.sharing import make_collection_directories
 
-        make_collection_directories(base)
+        make_collection_directories(registry.chain.root, base)
 
 
 def find_collection(context: Context, ref: CollectionRef) -> Collection:

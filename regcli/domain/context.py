@@ -304,13 +304,15 @@ class Held:
         shared holders cannot keep a deletion out for ever.
         """
         context = self._context
-        gate = files.Lock(context.root.lock_path(f"{self._name}-gate"))
-        self._lock = files.Lock(context.root.lock_path(self._name))
+        directory = context.root.open_locks()
+        gate = files.Lock(context.root.lock_path(f"{self._name}-gate"), dir_fd=directory)
+        self._lock = files.Lock(context.root.lock_path(self._name), dir_fd=directory)
         try:
             for lock in (gate, self._lock):
                 lock.acquire(exclusive=self._exclusive, wait=context.wait, clock=time.monotonic, sleep=context.sleep)
         finally:
             gate.release()
+            os.close(directory)
         return self
 
     def __exit__(self, *_: object) -> None:

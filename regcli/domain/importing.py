@@ -391,7 +391,7 @@ def _rehearse(bundle: BundleReader, part: _Part, origin: str) -> None:
     target = part.target
     known = _known_ids(target, part) if target is not None else {}
     mark = _watermark(target, origin, part)
-    after = target.snapshot.copy() if target is not None else Snapshot(0, GENESIS, empty_state(), Records("", _nothing))
+    after = target.snapshot.copy() if target is not None else Snapshot(0, GENESIS, empty_state(), Records("", "", _nothing))
     registry = target.registry if target is not None else None
     try:
         if target is None or not target.exists:
@@ -411,7 +411,7 @@ def _rehearse(bundle: BundleReader, part: _Part, origin: str) -> None:
 
 
 def _nothing() -> Records:
-    return Records("", _nothing)
+    return Records("", "", _nothing)
 
 
 def _known_ids(target: Collection, part: _Part) -> dict[int, str]:

@@ -48,7 +48,8 @@ class Announcement:
     def withdraw(self) -> None:
         """Remove the markers: the commit was not made."""
         for path in self.paths:
-            files.unlink_quietly(path)
+            directory, name = os.path.split(path)
+            files.remove_names(directory, [name], os.path.dirname(directory))
 
 
 def shared_directory(context: Context) -> str:
@@ -168,7 +169,7 @@ def _note(context: Context, announcement: Announcement, automation: Automation, 
     else:
         directory = shared_directory(context)
     path = f"{directory}/{event_id}.json"
-    files.create_exclusive(path, jsontext.dumps(marker).encode() + b"\n")
+    files.create_exclusive(path, jsontext.dumps(marker).encode() + b"\n", root=os.path.dirname(directory))
     announcement.paths.append(path)
     announcement.entries.append(entry)
 
@@ -205,12 +206,16 @@ class Notice:
         """The marker's path."""
         return f"{self.directory}/{self.event_id}.json"
 
+    @property
+    def _top(self) -> str:
+        """What no link leads out of: the root, or the directory of the user's own that this one lies in."""
+        return os.path.dirname(self.directory)
+
     def record(self, attempt: dict[str, Any]) -> None:
         """Keep the record of a try durably; each user's tries are in a file of their own."""
         self.tries.append(attempt)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | files.CLOEXEC | files.NOFOLLOW
         try:
-            descriptor = os.open(f"{self.directory}/{_own_record(self.event_id)}", flags, 0o644)
+            descriptor = files.open_to_append(f"{self.directory}/{_own_record(self.event_id)}", self._top, 0o644)
             try:
                 if os.fstat(descriptor).st_size == 0:
                     # Whatever the umask: the others of a shared root read it too.
@@ -227,17 +232,16 @@ class Notice:
         self.status = status
         document = {**self.marker, "status": status, "tries": self.tries}
         try:
-            os.makedirs(f"{self.directory}/done", exist_ok=True)
-            files.create_exclusive(f"{self.directory}/done/{self.event_id}.json", jsontext.dumps(document).encode() + b"\n")
+            files.make_within(self._top, f"{self.directory}/done")
+            path = f"{self.directory}/done/{self.event_id}.json"
+            files.create_exclusive(path, jsontext.dumps(document).encode() + b"\n", root=self._top)
         except OSError as error:
             raise files.explain(error, f"cannot record the outcome of event {self.event_id}") from error
         self.forget()
 
     def forget(self) -> None:
         """Remove the marker and the records of its tries."""
-        files.unlink_quietly(self.path)
-        for name in self.records:
-            files.unlink_quietly(f"{self.directory}/{name}")
+        files.remove_names(self.directory, [f"{self.event_id}.json", *self.records], self._top)
 
 
 def _own_record(event_id: str) -> str:
@@ -344,4 +348,4 @@ def prune(context: Context) -> None:
                 aged.append((os.lstat(f"{directory}/done/{name}").st_mtime, name))
             except OSError:
                 continue
-        files.remove_names(f"{directory}/done", [name for _, name in sorted(aged)[:-KEPT]])
+        files.remove_names(f"{directory}/done", [name for _, name in sorted(aged)[:-KEPT]], os.path.dirname(directory))

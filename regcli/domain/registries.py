@@ -339,7 +339,7 @@ def create_registry(
     if group is not None and not registry.exists:
         from regcli.domain.sharing import close_directories
 
-        settings["shared"] = close_directories(registry.base, group)
+        settings["shared"] = close_directories(context.root.path, registry.base, group)
 
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         if snapshot.state["name"] is not None and not snapshot.state["removed"]:
@@ -352,8 +352,8 @@ def create_registry(
     if group is not None:
         from regcli.domain.sharing import open_directories
 
-        open_directories(registry.base, group, restricted=visibility == "restricted")
-    write_readable(registry.chain.base, change.snapshot.state)
+        open_directories(context.root.path, registry.base, group, restricted=visibility == "restricted")
+    write_readable(registry.chain, change.snapshot.state)
     return change
 
 
@@ -373,7 +373,7 @@ def change_settings(context: Context, registry: Registry, check: Any, *, reason:
     with context.lock("settings", exclusive=True):
         change = context.transact(registry.chain, existing, reason=reason)
     if change.commit is not None:
-        write_readable(registry.chain.base, change.snapshot.state)
+        write_readable(registry.chain, change.snapshot.state)
     return change
 
 
@@ -435,11 +435,11 @@ def signed_names(state: State) -> list[str]:
     return sorted(entry["name"] for entry in state["protected"].values() if entry["signed"])
 
 
-def write_readable(base: str, state: State) -> None:
+def write_readable(chain: Chain, state: State) -> None:
     """Write `registry.toml`, the settings for people to read; it is derived, so failing to is harmless."""
     try:
-        files.replace_file(f"{base}/registry.toml", readable_settings(state))
-    except OSError:
+        files.replace_file(f"{chain.base}/registry.toml", readable_settings(state), root=chain.root)
+    except (OSError, IntegrityError):
         return
 
 
@@ -448,10 +448,10 @@ def write_built_in(context: Context) -> None:
     for name in BUILT_IN:
         registry = open_registry_directory(context, name)
         try:
-            files.make_directories(registry.base)
+            files.make_within(context.root.path, registry.base)
         except OSError:
             continue
-        write_readable(registry.base, registry.state)
+        write_readable(registry.chain, registry.state)
 
 
 def readable_settings(state: State) -> bytes:

@@ -103,7 +103,7 @@ def edit_registry(
     if visibility == "restricted" and change.snapshot.state["shared"] is not None:
         from regcli.domain.sharing import close_registry
 
-        close_registry(registry.base)
+        close_registry(context.root.path, registry.base)
     return change
 
 
@@ -162,7 +162,7 @@ def _reserve(context: Context, registry: Registry, name: RegistryName) -> None:
     if context.root.shared is not None:
         from regcli.domain.sharing import reserve_registry_directory
 
-        reserve_registry_directory(chain.base)
+        reserve_registry_directory(context.root.path, chain.base)
 
     def check(snapshot: Snapshot) -> list[Operation]:
         there = Registry(chain.base, chain, snapshot)

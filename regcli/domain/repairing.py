@@ -187,7 +187,7 @@ def _mend_logs(context: Context, problems: Sequence[Problem], copies: Sequence[C
             if suspect in done or not suspect.startswith(f"{context.root.path}/"):
                 continue
             for mended, data in _proven_commits(context.root.path, suspect, roots):
-                _replace_commit(mended, data)
+                _replace_commit(context.root.path, mended, data)
                 done.append(mended)
     return done
 
@@ -279,9 +279,9 @@ def _head_of(base: str) -> tuple[int, str] | None:
     return head["seq"], head["chain"]
 
 
-def _replace_commit(path: str, data: bytes) -> None:
+def _replace_commit(root: str, path: str, data: bytes) -> None:
     try:
-        files.remove_obstacle(path)
-        files.replace_file(path, data, mode=0o444, durable=True)
+        files.remove_obstacle(path, root)
+        files.replace_file(path, data, mode=0o444, durable=True, root=root)
     except OSError as error:
         raise files.explain(error, f"cannot write {path}") from error

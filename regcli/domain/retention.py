@@ -108,7 +108,7 @@ def collect_garbage(
 
     root = context.root
     _require_owner(context, policy)
-    doubt = distrust_of_locks(root.path, f"{root.path}/locks")
+    doubt = distrust_of_locks(root.path)
     if doubt is not None and not policy.offline:
         raise RefusedError(
             f"gc needs locks that work, and here they may not: {doubt}",

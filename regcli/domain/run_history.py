@@ -8,6 +8,7 @@ is left out by readers and cut off by the next writer.
 from __future__ import annotations
 
 import os
+import stat
 
 from regcli.errors import BusyError, IntegrityError, RegcliError, UsageError
 from regcli.model import quote
@@ -62,15 +63,15 @@ class HistoryWriter:
 
     __slots__ = ("_clock", "_descriptor", "_flushed", "_flushed_at", "_hash", "_unnamed", "rows", "size", "step", "summary")
 
-    def __init__(self, run_base: str, clock: Callable[[], float]) -> None:
-        """Open the history for appending; what earlier processes of the run wrote is kept.
+    def __init__(self, run_base: str, root: str, clock: Callable[[], float]) -> None:
+        """Open the history of a run of this root for appending; what earlier processes of the run wrote is kept.
 
         Raises:
-            StorageError: the file cannot be opened. BusyError: another writer has it open.
+            IntegrityError: it is no file of its own. StorageError: it cannot be opened. BusyError: another writer has it open.
         """
         path = history_path(run_base)
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            self._descriptor = files.open_to_append(path, root, 0o666)
         except OSError as error:
             raise files.explain(error, f"cannot write {path}") from error
         try:
@@ -215,15 +216,22 @@ def find_damage(run_base: str, facts: dict[str, Any] | None) -> str | None:
     return None
 
 
+def _open_unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | files.READ)
+
+
 def _scan(path: str) -> Iterator[tuple[Row, bytes]]:
     """Yield each row with its line."""
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below, a missing file is an empty history
+        # Neither a link nor a pipe that somebody put there.
+        stream = open(path, "rb", opener=_open_unfollowed)  # noqa: SIM115 - closed below, a missing file is an empty history
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise files.explain(error, f"cannot read {path}") from error
     with stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise IntegrityError(f"{path} is not a regular file")
         offset = 0
         last: int | None = None
         for line in stream:

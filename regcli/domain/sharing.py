@@ -186,22 +186,22 @@ def _actions(op: Operation, state: State, settings: State) -> list[str]:
 # Making it so
 
 
-def _open_directory(path: str, mode: int, group: int, *, make: bool = True) -> None:
+def _open_directory(root: str, path: str, mode: int, group: int, *, make: bool = True) -> None:
     try:
         if make:
-            files.make_directories(path)
-        set_mode(path, mode, group)
+            files.make_within(root, path)
+        set_mode(root, path, mode, group)
     except OSError as error:
         raise files.explain(error, f"cannot share {path} with the group") from error
 
 
-def set_mode(path: str, mode: int, group: int | None = None) -> None:
+def set_mode(root: str, path: str, mode: int, group: int | None = None) -> None:
     """Set mode and group of a directory of the root; a member who put a link there must not have another one opened.
 
     Raises:
         OSError: it cannot be. IntegrityError: it is a link.
     """
-    descriptor = files.open_directory(path)
+    descriptor = files.open_within(root, path)
     try:
         if group is not None:
             os.fchown(descriptor, -1, group)
@@ -210,18 +210,24 @@ def set_mode(path: str, mode: int, group: int | None = None) -> None:
         os.close(descriptor)
 
 
-def _open_shards(path: str, group: int) -> None:
+def _open_shards(root: str, path: str, group: int) -> None:
+    try:
+        top = files.open_within(root, path)
+    except OSError as error:
+        raise files.explain(error, f"cannot share {path} with the group") from error
     try:
         for number in range(256):
             shard = f"{path}/{number:02x}"
             try:
-                os.mkdir(shard)
+                os.mkdir(f"{number:02x}", dir_fd=top)
             except FileExistsError:
                 pass
-            set_mode(shard, OPEN, group)
-        files.fsync_directory(path)
+            set_mode(root, shard, OPEN, group)
+        files.fsync_names(top)
     except OSError as error:
         raise files.explain(error, f"cannot share {path} with the group") from error
+    finally:
+        os.close(top)
 
 
 def find_group(name: str) -> int:
@@ -258,19 +264,19 @@ def share_root(context: Context, group: str) -> list[str]:
         )
     # With the dot, since the root itself may be reached by a link.
     for name in ("/.", "/locks", "/registries", "/packs", "/packs/index", "/blobs", "/backrefs", "/projects", "/settings"):
-        _open_directory(f"{root.path}{name}", OPEN, gid)
+        _open_directory(root.path, f"{root.path}{name}", OPEN, gid)
     # Everybody's own caches lie below; the outbox is there once an automation was added.
     for name in ("/cache", "/outbox", "/outbox/done"):
         if name == "/cache" or os.path.isdir(f"{root.path}{name}"):
-            _open_directory(f"{root.path}{name}", OPEN, gid)
+            _open_directory(root.path, f"{root.path}{name}", OPEN, gid)
     # Made by the owner, who then can sweep them: whoever owns a sticky directory may delete in it.
     for name in ("blobs", "backrefs"):
-        _open_shards(f"{root.path}/{name}", gid)
-    _open_directory(f"{root.path}/settings", OWNED, gid)
+        _open_shards(root.path, f"{root.path}/{name}", gid)
+    _open_directory(root.path, f"{root.path}/settings", OWNED, gid)
     for name in ("projects", "backrefs"):
         for directory, _, _ in os.walk(f"{root.path}/{name}"):
             if os.geteuid() in (0, os.lstat(directory).st_uid):
-                _open_directory(directory, OPEN, gid, make=False)
+                _open_directory(root.path, directory, OPEN, gid, make=False)
     _open_locks(root.path, gid)
     root.share(group)
     shared = []
@@ -299,7 +305,7 @@ def _open_locks(root: str, group: int) -> None:
     for name in _LOCKS:
         path = f"{root}/locks/{name}.lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | files.CLOEXEC | files.NOFOLLOW, 0o664)
+            descriptor = files.open_to_append(path, root, 0o664)
             try:
                 os.fchown(descriptor, -1, group)
                 os.fchmod(descriptor, 0o664)
@@ -309,7 +315,7 @@ def _open_locks(root: str, group: int) -> None:
             raise files.explain(error, f"cannot share {path} with the group") from error
 
 
-def close_directories(base: str, group: str) -> dict[str, Any]:
+def close_directories(root: str, base: str, group: str) -> dict[str, Any]:
     """Make a registry's directories, as yet for their owner alone; returns what its settings are to record.
 
     They are opened to the group only when the settings that protect them are committed: nobody slips in a commit before.
@@ -321,11 +327,11 @@ def close_directories(base: str, group: str) -> dict[str, Any]:
     for path in (base, f"{base}/settings", f"{base}/collections"):
         try:
             # With a mode of its own a directory does not take over its parent's.
-            files.make_directories(path, 0o755)
+            files.make_within(root, path, 0o755)
             owner = os.lstat(path).st_uid
             if os.geteuid() not in (0, owner):
                 raise ConflictError(f"{path} belongs to {quote(user_of(owner))}", hint="choose another name")
-            set_mode(path, OWNED)
+            set_mode(root, path, OWNED)
         except OSError as error:
             raise files.explain(error, f"cannot share {path} with the group") from error
     accepted = {}
@@ -336,7 +342,7 @@ def close_directories(base: str, group: str) -> dict[str, Any]:
     return {"group": group, "uid": status.st_uid, "inode": status.st_ino, "accepted": accepted}
 
 
-def open_directories(base: str, group: str, *, restricted: bool) -> None:
+def open_directories(root: str, base: str, group: str, *, restricted: bool) -> None:
     """Open a shared registry's directories to the group, and to everybody for reading unless it is restricted.
 
     Raises:
@@ -347,10 +353,10 @@ def open_directories(base: str, group: str, *, restricted: bool) -> None:
     for directory in files.scan_names(f"{base}/collections"):
         for path in (f"{base}/collections/{directory}", f"{base}/collections/{directory}/log"):
             if os.path.isdir(path):
-                _open_directory(path, OPEN & ~closed, gid, make=False)
+                _open_directory(root, path, OPEN & ~closed, gid, make=False)
     for name in ("settings", "collections"):
-        _open_directory(f"{base}/{name}", OPEN & ~closed, gid, make=False)
-    _open_directory(base, OWNED & ~closed, gid, make=False)
+        _open_directory(root, f"{base}/{name}", OPEN & ~closed, gid, make=False)
+    _open_directory(root, base, OWNED & ~closed, gid, make=False)
 
 
 def share_registry(context: Context, registry: Registry, group: str) -> None:
@@ -364,33 +370,33 @@ def share_registry(context: Context, registry: Registry, group: str) -> None:
     roles.require(registry.state, context.user, "members")
     shared = registry.state["shared"]
     if shared is None or shared["group"] != group or not in_force(registry.base, shared):
-        after = close_directories(registry.base, group)
+        after = close_directories(context.root.path, registry.base, group)
 
         def check(snapshot: Snapshot) -> list[Operation]:
             roles.require(snapshot.state, context.user, "members")
             return [{"op": "set", "field": "shared", "before": snapshot.state["shared"], "after": after}]
 
         change_settings(context, registry, check)
-    open_directories(registry.base, group, restricted=registry.state["visibility"] == "restricted")
+    open_directories(context.root.path, registry.base, group, restricted=registry.state["visibility"] == "restricted")
 
 
-def reserve_registry_directory(base: str) -> None:
+def reserve_registry_directory(root: str, base: str) -> None:
     """Make the directory of a registry's new name so that nobody else can begin a registry there.
 
     Raises:
         ConflictError: somebody else made it.
     """
     try:
-        files.make_directories(f"{base}/settings")
+        files.make_within(root, f"{base}/settings")
         for path in (f"{base}/settings", base):
             if os.lstat(path).st_uid != os.geteuid():
                 raise ConflictError(f"{path} belongs to {quote(user_of(os.lstat(path).st_uid))}", hint="choose another name")
-            set_mode(path, OWNED)
+            set_mode(root, path, OWNED)
     except OSError as error:
         raise files.explain(error, f"cannot make {base}") from error
 
 
-def close_registry(base: str) -> None:
+def close_registry(root: str, base: str) -> None:
     """Take the permissions of everybody outside the group away, when a registry becomes restricted.
 
     Raises:
@@ -398,19 +404,19 @@ def close_registry(base: str) -> None:
     """
     for path in (base, f"{base}/settings", f"{base}/collections"):
         try:
-            set_mode(path, stat.S_IMODE(os.lstat(path).st_mode) & ~_OTHERS)
+            set_mode(root, path, stat.S_IMODE(os.lstat(path).st_mode) & ~_OTHERS)
         except OSError as error:
             raise files.explain(error, f"cannot close {path}") from error
 
 
-def make_collection_directories(base: str) -> None:
+def make_collection_directories(root: str, base: str) -> None:
     """Make the directories of a new collection of a shared registry, and see that they are the maker's own.
 
     Raises:
         ConflictError: somebody else made them, and could delete what is added.
     """
     try:
-        files.make_directories(f"{base}/log")
+        files.make_within(root, f"{base}/log")
     except OSError as error:
         raise files.explain(error, f"cannot make {base}") from error
     for path in (base, f"{base}/log"):

@@ -48,18 +48,18 @@ def add_backref(root: str, artifact_id: str, kind: str, place: str, number: int)
     path = f"{directory}/{_marker_name(kind, place, number)}"
     data = jsontext.dumps({"kind": kind, "place": place, "number": number}).encode() + b"\n"
     try:
-        files.make_directories(directory)
+        files.make_within(root, directory)
     except OSError as error:
         raise files.explain(error, f"cannot make {directory}") from error
-    if files.create_exclusive(path, data):
+    if files.create_exclusive(path, data, root=root):
         return
     try:
         if _says(path, kind, place, number):
             # Its writer may have been killed before the name was durable.
             files.fsync_recent(directory)
         else:
-            files.remove_obstacle(path)
-            files.replace_file(path, data, mode=0o444, durable=True)
+            files.remove_obstacle(path, root)
+            files.replace_file(path, data, mode=0o444, durable=True, root=root)
     except OSError as error:
         raise files.explain(error, f"cannot write {path}") from error
 
@@ -155,10 +155,10 @@ def remove_damaged(root: str, hear: Callable[[str, str, int], object] | None = N
                 hear(*marker)
             continue
         try:
-            files.remove_obstacle(path)
+            files.remove_obstacle(path, root)
         except OSError:
             pass
         directory, _, name = path.rpartition("/")
-        files.remove_names(directory, [name])
+        files.remove_names(directory, [name], root)
         removed.append(path)
     return removed

@@ -47,7 +47,7 @@ class Batch:
         content.require_space(reserve)
         self.added = 0
         self.added_bytes = 0
-        self._packs = PackStage(content.index.directory)
+        self._packs = PackStage(content.root)
         self._large = LargeStage(content.root)
         self._known: set[bytes] | None = None
         self._lookups = 0
@@ -154,7 +154,7 @@ class Batch:
         if path not in self._refreshed:
             self._refreshed.add(path)
             try:
-                os.utime(path)
+                os.utime(path, follow_symlinks=False)
             except OSError:
                 # Another user's file: the lock that the caller holds keeps the sweep away.
                 pass
@@ -347,7 +347,7 @@ class Batch:
                 writer.publish()
             touched = self._large.name()
             if self._packs.finished:
-                files.fsync_directory(self.content.index.directory)
+                self._packs.finished[0].sync_names()
             self._large.sync_names(touched)
         except OSError as error:
             raise files.explain(error, f"cannot write to {root}") from error

@@ -117,6 +117,11 @@ class Chain:
         """Return the path of commit number `seq`."""
         return f"{self.log}/{seq:010d}.json"
 
+    @property
+    def root(self) -> str:
+        """The path of the root that the log lies in."""
+        return self.base[: -len(self.place) - 1] if self.place else self.base
+
     def read(self) -> Snapshot:
         """Return the current state: the head, then every newer commit until one is missing.
 
@@ -150,7 +155,7 @@ class Chain:
         return Snapshot(0, GENESIS, self.initial(), self._records(None, 0))
 
     def _records(self, document: dict[str, Any] | None, seq: int) -> Records:
-        return Records(f"{self.derived}/pages", lambda: self.replay(seq).records, document, self.check_record)
+        return Records(f"{self.derived}/pages", self.root, lambda: self.replay(seq).records, document, self.check_record)
 
     def _read_head(self) -> Snapshot | None:
         try:
@@ -349,7 +354,7 @@ class Chain:
         self.apply(after, self.parse(data, path, commit["seq"], snapshot.chain), sha256_hex(data), path)
         self._require_shape(after)
         self._tried = data
-        if not files.create_exclusive(path, data):
+        if not files.create_exclusive(path, data, root=self.root):
             try:
                 if files.read_document(path, MAX_COMMIT) != data:
                     return None
@@ -384,12 +389,9 @@ class Chain:
     def _make_log(self) -> None:
         """Make the directory of the commits before the first of them; its whole path is durable afterwards."""
         try:
-            files.make_directories(self.log)
-            top = self.base
-            for _ in self.place.split("/") if self.place else ():
-                top = os.path.dirname(top)
+            files.make_within(self.root, self.log)
             # Whoever made the root may have been killed before its own name was durable.
-            files.fsync_directory(top)
+            files.fsync_directory(self.root)
         except OSError as error:
             raise files.explain(error, f"cannot make {self.log}") from error
 
@@ -438,10 +440,10 @@ class Chain:
                 document["judged"] = True
             path = f"{self.derived}/head.json"
             try:
-                files.replace_file(path, jsontext.seal(document))
+                files.replace_file(path, jsontext.seal(document), root=self.root)
             except IsADirectoryError:
-                files.remove_obstacle(path)
-                files.replace_file(path, jsontext.seal(document))
+                files.remove_obstacle(path, self.root)
+                files.replace_file(path, jsontext.seal(document), root=self.root)
             if unlisted:
                 snapshot.records.remove_pages(unlisted)
         except (OSError, ValueError, RegcliError):
@@ -450,10 +452,11 @@ class Chain:
     def _own_derived(self) -> bool:
         """Make the user's own directory of derived files; False where somebody else did."""
         try:
-            os.mkdir(self.derived, 0o755)
-        except FileExistsError:
-            pass
-        return os.lstat(self.derived).st_uid == os.geteuid()
+            status = os.lstat(self.derived)
+        except FileNotFoundError:
+            files.make_within(self.root, self.derived, 0o755)
+            status = os.lstat(self.derived)
+        return status.st_uid == os.geteuid()
 
 
 def _are_ops(ops: list[Any]) -> bool:

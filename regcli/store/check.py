@@ -276,10 +276,11 @@ def write_blob_file(content: Content, digest: str, write: Callable[[int], bool])
     path = blobs.blob_path(content.root, digest)
     directory = os.path.dirname(path)
     try:
-        files.make_directories(directory)
-        temporary = files.temporary_path(directory)
-        descriptor = os.open(temporary, files.CREATE & ~os.O_WRONLY | os.O_RDWR, 0o600)
+        files.make_within(content.root, directory)
+        place = files.open_within(content.root, directory)
+        name, temporary = os.path.basename(path), files.temporary_name()
         try:
+            descriptor = os.open(temporary, files.CREATE & ~os.O_WRONLY | os.O_RDWR, 0o600, dir_fd=place)
             try:
                 if not write(descriptor):
                     return False
@@ -287,12 +288,15 @@ def write_blob_file(content: Content, digest: str, write: Callable[[int], bool])
                 files.fsync_file(descriptor)
             finally:
                 os.close(descriptor)
-            if not files.link_exclusive(temporary, path) and _check_file(path, bytes.fromhex(digest)):
-                files.remove_obstacle(path)
-                os.replace(temporary, path)
+            is_taken = not files.link_exclusive(temporary, name, src_dir_fd=place, dst_dir_fd=place)
+            if is_taken and _check_file(path, bytes.fromhex(digest)):
+                files.remove_obstacle(path, content.root)
+                os.replace(temporary, name, src_dir_fd=place, dst_dir_fd=place)
+            files.unlink_quietly(temporary, dir_fd=place)
+            files.fsync_names(place)
         finally:
-            files.unlink_quietly(temporary)
-        files.fsync_directory(directory)
+            files.unlink_quietly(temporary, dir_fd=place)
+            os.close(place)
     except OSError as error:
         raise files.explain(error, f"cannot write {path}") from error
     return True

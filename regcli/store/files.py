@@ -15,10 +15,19 @@ from regcli.errors import BusyError, IntegrityError, StorageError, reason_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypedDict
+
+    class Places(TypedDict):
+        """What `os.link` and its like take the two names of a file relative to."""
+
+        src_dir_fd: int | None
+        dst_dir_fd: int | None
+
 
 BINARY = getattr(os, "O_BINARY", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_DIRECTORY = os.O_RDONLY | CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 READ = os.O_RDONLY | CLOEXEC | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC | NOFOLLOW | BINARY
 MAX_DOCUMENT = 64 * 1024 * 1024
@@ -123,17 +132,25 @@ def fsync_directory(path: str) -> None:
     """Make the names in a directory durable (no operation on Windows, which cannot)."""
     if os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDONLY | CLOEXEC | getattr(os, "O_DIRECTORY", 0))
+    descriptor = os.open(path, _DIRECTORY)
     try:
-        os.fsync(descriptor)
+        fsync_names(descriptor)
     finally:
         os.close(descriptor)
 
 
+def fsync_names(descriptor: int) -> None:
+    """Make the names in an open directory durable."""
+    os.fsync(descriptor)
+
+
+def _is_settled(status: os.stat_result) -> bool:
+    return _SETTLED < time.time() - status.st_mtime < 1 << 40
+
+
 def fsync_recent(path: str) -> None:
     """Make the names in a directory durable unless they have not changed for so long that they are."""
-    age = time.time() - os.stat(path).st_mtime
-    if not _SETTLED < age < 1 << 40:
+    if not _is_settled(os.stat(path)):
         fsync_directory(path)
 
 
@@ -146,7 +163,7 @@ def _make_directory(path: str, parent: str, mode: int) -> None:
 
 
 def make_directories(path: str, mode: int = 0o777) -> None:
-    """Make a directory and its missing parents; the whole path is durable afterwards.
+    """Make a directory and its missing parents outside of a root; the whole path is durable afterwards.
 
     Also where the directory exists: another process may have made it a moment ago and been killed before it was synced.
     """
@@ -167,84 +184,138 @@ def make_directories(path: str, mode: int = 0o777) -> None:
     fsync_directory(parent)
 
 
-def temporary_path(directory: str) -> str:
+def make_within(root: str, path: str, mode: int = 0o777) -> None:
+    """Make a directory of a root and its missing parents, as `make_directories` does, following no link out of the root.
+
+    Raises:
+        IntegrityError: a link stands in the place of a parent. OSError: it cannot be made.
+    """
+    if path == root:
+        make_directories(root, mode)
+        return
+    parent, name = os.path.split(path)
+    try:
+        above = open_within(root, parent)
+    except FileNotFoundError:
+        make_within(root, parent, mode)
+        above = open_within(root, parent)
+    try:
+        try:
+            os.mkdir(name, mode, dir_fd=above)
+        except FileExistsError:
+            if _is_settled(os.stat(above)):
+                return
+        else:
+            # See `_make_directory`.
+            inherited = stat.S_IMODE(os.stat(above).st_mode)
+            if inherited & stat.S_ISGID and mode == 0o777:
+                made = os.open(name, _DIRECTORY | NOFOLLOW, dir_fd=above)
+                try:
+                    os.fchmod(made, inherited)
+                finally:
+                    os.close(made)
+        fsync_names(above)
+    finally:
+        os.close(above)
+
+
+def temporary_name() -> str:
     """Return a fresh name for a temporary file: host-independent, never taken, recognizable as litter."""
-    return f"{directory}/.tmp-{os.getpid()}-{random_hex(8)}"
+    return f".tmp-{os.getpid()}-{random_hex(8)}"
 
 
-def unlink_quietly(path: str) -> None:
+def temporary_path(directory: str) -> str:
+    """Return a fresh path for a temporary file in a directory."""
+    return f"{directory}/{temporary_name()}"
+
+
+def unlink_quietly(path: str, *, dir_fd: int | None = None) -> None:
     """Remove a file that does no harm where it stays, as a sweep finds it; it may be gone already."""
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=dir_fd)
     except OSError:
         pass
 
 
-def create_exclusive(path: str, data: bytes, *, mode: int = 0o444) -> bool:
+def _open_parent(path: str, root: str | None) -> int:
+    """Return a descriptor of the directory that a file lies in; in a root no link leads out of it."""
+    directory = os.path.dirname(path) or "."
+    return os.open(directory, _DIRECTORY) if root is None else open_within(root, directory)
+
+
+def create_exclusive(path: str, data: bytes, *, mode: int = 0o444, root: str | None = None) -> bool:
     """Publish a whole, durable file under a name that must not exist: the commit point of every log.
 
-    The bytes are synced before the name appears, the name is synced before the call returns.
+    The bytes are synced before the name appears, the name is synced before the call returns. `root` is the root that
+    the file lies in, if any.
 
     Returns:
         True when this call made the file, False when the name was taken.
 
     Raises:
-        StorageError: the file system refused; nothing was published.
+        IntegrityError: a link leads out of the root. StorageError: the file system refused; nothing was published.
         OutcomeUnknownError: published, but the directory could not be synced.
     """
     from regcli.errors import OutcomeUnknownError
 
-    directory = os.path.dirname(path)
-    temporary = temporary_path(directory)
+    name, temporary = os.path.basename(path), temporary_name()
     try:
-        descriptor = os.open(temporary, CREATE, 0o600)
-        try:
-            write_all(descriptor, data)
-            os.fchmod(descriptor, mode)
-            fsync_file(descriptor)
-        finally:
-            os.close(descriptor)
-        won = link_exclusive(temporary, path)
+        parent = _open_parent(path, root)
     except OSError as error:
         raise explain(error, f"cannot write {path}") from error
-    finally:
-        unlink_quietly(temporary)
-    if won:
-        try:
-            fsync_directory(directory)
-        except OSError as error:
-            raise OutcomeUnknownError(
-                f"{path} was written, but the directory could not be synced: {error.strerror}",
-                hint="check with `regcli history` whether the change is there",
-            ) from error
-    return won
-
-
-def link_exclusive(temporary: str, path: str) -> bool:
-    """Give a finished file its final name unless the name is taken; True when it is now ours."""
     try:
-        os.link(temporary, path, follow_symlinks=False) if os.link in os.supports_follow_symlinks else os.link(temporary, path)
+        try:
+            descriptor = os.open(temporary, CREATE, 0o600, dir_fd=parent)
+            try:
+                write_all(descriptor, data)
+                os.fchmod(descriptor, mode)
+                fsync_file(descriptor)
+            finally:
+                os.close(descriptor)
+            won = link_exclusive(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except OSError as error:
+            raise explain(error, f"cannot write {path}") from error
+        finally:
+            unlink_quietly(temporary, dir_fd=parent)
+        if won:
+            try:
+                fsync_names(parent)
+            except OSError as error:
+                raise OutcomeUnknownError(
+                    f"{path} was written, but the directory could not be synced: {error.strerror}",
+                    hint="check with `regcli history` whether the change is there",
+                ) from error
+        return won
+    finally:
+        os.close(parent)
+
+
+def link_exclusive(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> bool:
+    """Give a finished file its final name unless the name is taken; True when it is now ours."""
+    where: Places = {"src_dir_fd": src_dir_fd, "dst_dir_fd": dst_dir_fd}
+    try:
+        os.link(source, target, **where, follow_symlinks=os.link not in os.supports_follow_symlinks)
     except FileExistsError:
         # On NFS the answer to a link() that worked can be lost and the retry reports EEXIST.
-        return _is_ours(temporary, path)
+        return _is_ours(source, target, **where)
     except OSError as error:
-        if _is_ours(temporary, path):
+        if _is_ours(source, target, **where):
             return True
         if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            return _rename_exclusive(temporary, path, error)
+            return _rename_exclusive(source, target, error, **where)
         raise
     return True
 
 
-def _is_ours(temporary: str, path: str) -> bool:
+def _is_ours(source: str, target: str, *, src_dir_fd: int | None, dst_dir_fd: int | None) -> bool:
     try:
-        ours, theirs = os.lstat(temporary), os.lstat(path)
+        ours, theirs = os.lstat(source, dir_fd=src_dir_fd), os.lstat(target, dir_fd=dst_dir_fd)
     except OSError:
         return False
     return ours.st_ino == theirs.st_ino and ours.st_dev == theirs.st_dev
 
 
-def _rename_exclusive(temporary: str, path: str, cause: OSError) -> bool:
+def _rename_exclusive(source: str, target: str, cause: OSError, *, src_dir_fd: int | None, dst_dir_fd: int | None) -> bool:
     """Do what link() does on file systems without hard links, with renameat2(RENAME_NOREPLACE)."""
     import ctypes
 
@@ -253,7 +324,8 @@ def _rename_exclusive(temporary: str, path: str, cause: OSError) -> bool:
     except (OSError, AttributeError):
         raise cause from None
     at_cwd, no_replace = -100, 1
-    if call(at_cwd, os.fsencode(temporary), at_cwd, os.fsencode(path), no_replace) == 0:
+    places = [at_cwd if descriptor is None else descriptor for descriptor in (src_dir_fd, dst_dir_fd)]
+    if call(places[0], os.fsencode(source), places[1], os.fsencode(target), no_replace) == 0:
         return True
     number = ctypes.get_errno()
     if number == errno.EEXIST:
@@ -268,32 +340,41 @@ def replace_file(
     mode: int = 0o666,
     durable: bool = False,
     times: tuple[int, int] | None = None,
+    root: str | None = None,
 ) -> None:
     """Replace a derived file in one step; without `durable` a power cut may leave the old or an empty one.
 
     `data` may be pieces that are written one after the other. `times` are what its atime and mtime shall be, in seconds.
+    `root` is the root that it lies in, if any.
 
     Raises:
-        OSError: the file could not be written; the old one stays.
+        IntegrityError: a link leads out of the root. OSError: the file could not be written; the old one stays.
     """
-    temporary = temporary_path(os.path.dirname(path))
-    descriptor = os.open(temporary, CREATE, mode)
+    name, temporary = os.path.basename(path), temporary_name()
+    parent = _open_parent(path, root)
     try:
+        descriptor = os.open(temporary, CREATE, mode, dir_fd=parent)
         try:
-            for piece in (data,) if isinstance(data, bytes) else data:
-                write_all(descriptor, piece)
-            if times is not None:
-                os.utime(descriptor, times)
-            if durable:
-                fsync_file(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        unlink_quietly(temporary)
-        raise
-    if durable:
-        fsync_directory(os.path.dirname(path))
+            try:
+                for piece in (data,) if isinstance(data, bytes) else data:
+                    write_all(descriptor, piece)
+                if not mode & 0o222:
+                    # Whatever the umask is: what nobody changes is read by all who come so far.
+                    os.fchmod(descriptor, mode)
+                if times is not None:
+                    os.utime(descriptor, times)
+                if durable:
+                    fsync_file(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException:
+            unlink_quietly(temporary, dir_fd=parent)
+            raise
+        if durable:
+            fsync_names(parent)
+    finally:
+        os.close(parent)
 
 
 def replace_own_file(path: str, data: bytes) -> None:
@@ -309,22 +390,52 @@ def replace_own_file(path: str, data: bytes) -> None:
         raise explain(error, f"cannot write {path}") from error
 
 
-def remove_obstacle(path: str) -> None:
+def open_to_append(path: str, root: str, mode: int) -> int:
+    """Open a file of a root for adding to its end, a new one with this mode; the descriptor reads, too.
+
+    Raises:
+        IntegrityError: it is no file of its own: a link (of either kind) to another one, a pipe; or a link leads out of the
+            root. OSError: it cannot be opened.
+    """
+    name = os.path.basename(path)
+    parent = open_within(root, os.path.dirname(path))
+    try:
+        descriptor = os.open(name, READ | os.O_RDWR | os.O_APPEND | os.O_CREAT, mode, dir_fd=parent)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise IntegrityError(f"{path} is not a regular file") from error
+        raise
+    finally:
+        os.close(parent)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink < 2:
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        raise IntegrityError(f"{path} is a file that has other names, too", hint="put a copy of it in its place")
+    raise IntegrityError(f"{path} is not a regular file")
+
+
+def remove_obstacle(path: str, root: str | None = None) -> None:
     """Make way for a derived file where something that is no file was put in its place: an empty directory or a tree.
 
     Raises:
-        OSError: it cannot be removed.
+        IntegrityError: a link leads out of the root. OSError: it cannot be removed.
     """
+    name = os.path.basename(path)
+    parent = _open_parent(path, root)
     try:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
             return
+        try:
+            os.rmdir(name, dir_fd=parent)
+        except OSError:
+            # It is moved, not deleted: whatever lies in it is not ours.
+            os.rename(name, f"{name}.moved-{random_hex(4)}", src_dir_fd=parent, dst_dir_fd=parent)
     except FileNotFoundError:
         return
-    try:
-        os.rmdir(path)
-    except OSError:
-        # It is moved, not deleted: whatever lies in it is not ours.
-        os.rename(path, f"{path}.moved-{random_hex(4)}")
+    finally:
+        os.close(parent)
 
 
 class Lock:
@@ -334,10 +445,12 @@ class Lock:
     deletions apart from additions. The file is never deleted; the kernel drops the lock of a killed process.
     """
 
-    __slots__ = ("_descriptor", "path")
+    __slots__ = ("_descriptor", "_dir_fd", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, dir_fd: int | None = None) -> None:
+        """Name the file; with a descriptor of its directory the rest of the path is for messages."""
         self.path = path
+        self._dir_fd = dir_fd
         self._descriptor = -1
 
     def acquire(self, *, exclusive: bool, wait: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -351,12 +464,9 @@ class Lock:
         except ImportError:
             return
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | CLOEXEC | NOFOLLOW, 0o666)
+            self._descriptor = self._open()
         except OSError as error:
-            try:
-                self._descriptor = os.open(self.path, os.O_RDONLY | CLOEXEC | NOFOLLOW)
-            except OSError:
-                raise explain(error, f"cannot open the lock {self.path}") from error
+            raise explain(error, f"cannot open the lock {self.path}") from error
         mode = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
         deadline = clock() + wait
         pause = 0.002
@@ -381,6 +491,16 @@ class Lock:
             else:
                 return
 
+    def _open(self) -> int:
+        name = self.path if self._dir_fd is None else os.path.basename(self.path)
+        try:
+            return os.open(name, READ | os.O_RDWR | os.O_CREAT, 0o666, dir_fd=self._dir_fd)
+        except OSError as error:
+            try:
+                return os.open(name, READ, dir_fd=self._dir_fd)
+            except OSError:
+                raise error from None
+
     def release(self) -> None:
         """Let go of the lock."""
         if self._descriptor >= 0:
@@ -396,12 +516,45 @@ def open_directory(path: str) -> int:
         IntegrityError: it is a link.
     """
     try:
-        return os.open(path, os.O_RDONLY | CLOEXEC | NOFOLLOW | getattr(os, "O_DIRECTORY", 0))
+        return os.open(path, _DIRECTORY | NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(path):
-            raise IntegrityError(
-                f"{path} is a symbolic link, which is not followed in a root", hint="put what it leads to in its place"
-            ) from error
+            raise _is_link(path) from error
+        raise
+
+
+def _is_link(path: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path} is a symbolic link, which is not followed in a root", hint="put what it leads to in its place"
+    )
+
+
+def open_within(root: str, directory: str) -> int:
+    """Return a descriptor of a directory of a root, proven to lie in it: what is done by it stays in the root.
+
+    Whoever can write to the root may put links into the path, also between two calls. But `..` of a directory is never a
+    link: from a directory that lies in the root it leads back to the root in as many steps as its path has names. The
+    root itself may be a link, and lie behind some.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such directory.
+        IntegrityError: a link stands in the place of one.
+    """
+    depth = sum(name not in ("", ".") for name in directory[len(root) :].split("/"))
+    if not depth:
+        return os.open(root, _DIRECTORY)
+    descriptor = open_directory(directory)
+    try:
+        if os.path.samestat(os.stat("/".join([".."] * depth), dir_fd=descriptor), os.stat(root)):
+            return descriptor
+        path = directory
+        while len(path) > len(root):
+            if os.path.islink(path):
+                raise _is_link(path)
+            path = os.path.dirname(path)
+        raise IntegrityError(f"{directory} was moved while it was used", hint="try again")
+    except BaseException:
+        os.close(descriptor)
         raise
 
 
@@ -429,14 +582,14 @@ def scan_names(path: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-def remove_names(directory: str, names: Iterable[str]) -> list[str]:
+def remove_names(directory: str, names: Iterable[str], root: str) -> list[str]:
     """Remove files of a directory of the store, as far as that can be; returns the names that are gone.
 
-    A link in the directory's place is not followed, nor one that is put there meanwhile.
+    No link leads out of the root, also none that is put there meanwhile.
     """
     removed: list[str] = []
     try:
-        descriptor = open_directory(directory)
+        descriptor = open_within(root, directory)
     except (OSError, IntegrityError):
         return removed
     try:

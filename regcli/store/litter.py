@@ -22,32 +22,30 @@ def remove_log_litter(root: str, *, now: float) -> int:
         # What lies below is walked without following links; a link in the place of the top would be.
         for directory, _, names in os.walk(f"{root}/{top}") if not os.path.islink(f"{root}/{top}") else ():
             if directory.endswith("/pages"):
-                removed += _remove_unlisted(directory, names, now)
-            for name in names:
-                if name.startswith(_LITTER):
-                    removed += _remove(f"{directory}/{name}", now)
-    for name in os.listdir(root):
-        if name.startswith(_LITTER):
-            removed += _remove(f"{root}/{name}", now)
-    return removed
+                removed += _remove(root, directory, _unlisted(directory, names), now)
+            removed += _remove(root, directory, names, now, prefix=_LITTER)
+    return removed + _remove(root, root, os.listdir(root), now, prefix=_LITTER)
 
 
-def _remove_unlisted(directory: str, names: list[str], now: float) -> int:
-    """Remove pages that a killed writer left before a head listed them; a reader with an older head replays the log."""
+def _unlisted(directory: str, names: list[str]) -> list[str]:
+    """Return the pages that a killed writer left before a head listed them; a reader with an older head replays the log."""
     try:
         head = jsontext.unseal(files.read_document(f"{os.path.dirname(directory)}/head.json"))
         listed = {page[2] for page in (head or {})["records"]["pages"]}
     except (OSError, RegcliError, KeyError, TypeError, IndexError):
-        return 0
-    return sum(_remove(f"{directory}/{name}", now) for name in names if name not in listed and not name.startswith(_LITTER))
+        return []
+    return [name for name in names if name not in listed and not name.startswith(_LITTER)]
 
 
-def _remove(path: str, now: float) -> int:
-    try:
-        status = os.lstat(path)
-        if status.st_ctime >= now - _OLD or not stat.S_ISREG(status.st_mode):
-            return 0
-        os.unlink(path)
-    except OSError:
-        return 0
-    return 1
+def _remove(root: str, directory: str, names: list[str], now: float, *, prefix: str = "") -> int:
+    old = []
+    for name in names:
+        if not name.startswith(prefix):
+            continue
+        try:
+            status = os.lstat(f"{directory}/{name}")
+        except OSError:
+            continue
+        if status.st_ctime < now - _OLD and stat.S_ISREG(status.st_mode):
+            old.append(name)
+    return len(files.remove_names(directory, old, root)) if old else 0

@@ -17,36 +17,39 @@ _DOUBTFUL = frozenset(
 )  # fmt: skip
 
 
-def distrust_of_locks(path: str, lock_directory: str) -> str | None:
-    """Return why locks below `path` prove nothing, or None where they do.
+def distrust_of_locks(root: str) -> str | None:
+    """Return why locks in a root prove nothing, or None where they do.
 
     Two descriptors of one file are locked against each other, and the file system is looked up: one that is shared between
     hosts may lock within this host only.
     """
-    kind = file_system(path)
+    kind = file_system(root)
     if kind is not None and (kind in _DOUBTFUL or kind.startswith("fuse.")):
-        return f"{path} is on a file system that may be shared between hosts ({kind})"
-    return _probe(lock_directory)
+        return f"{root} is on a file system that may be shared between hosts ({kind})"
+    return _probe(root, f"{root}/locks")
 
 
 def _failure(directory: str, error: OSError) -> str:
     return f"flock fails in {directory}: {reason_of(error)}"
 
 
-def _probe(directory: str) -> str | None:
+def _probe(root: str, directory: str) -> str | None:
     try:
         import fcntl
     except ImportError:
         return "this system has no flock"
-    path = f"{directory}/.tmp-locktest-{os.getpid()}-{files.random_hex(4)}"
+    name = f".tmp-locktest-{os.getpid()}-{files.random_hex(4)}"
+    place = first = second = -1
     try:
-        files.make_directories(directory)
-        first = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | files.CLOEXEC | files.NOFOLLOW, 0o600)
+        files.make_within(root, directory)
+        place = files.open_within(root, directory)
+        first = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | files.CLOEXEC | files.NOFOLLOW, 0o600, dir_fd=place)
     except OSError as error:
+        if place >= 0:
+            os.close(place)
         raise files.explain(error, f"cannot make a lock in {directory}") from error
-    second = -1
     try:
-        second = os.open(path, os.O_RDWR | files.CLOEXEC | files.NOFOLLOW)
+        second = os.open(name, os.O_RDWR | files.CLOEXEC | files.NOFOLLOW, dir_fd=place)
         fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +63,8 @@ def _probe(directory: str) -> str | None:
         os.close(first)
         if second >= 0:
             os.close(second)
-        os.unlink(path)
+        os.unlink(name, dir_fd=place)
+        os.close(place)
 
 
 def file_system(path: str) -> str | None:

@@ -62,6 +62,7 @@ class PackWriter:
         "_header",
         "_parts",
         "_pending",
+        "_place",
         "final_path",
         "identity",
         "index",
@@ -70,7 +71,8 @@ class PackWriter:
         "size",
     )
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, root: str) -> None:
+        directory = f"{root}/packs"
         self.identity = os.urandom(16)
         self.path = files.temporary_path(directory)
         self.final_path = f"{directory}/{self.identity.hex()}{SUFFIX}"
@@ -80,7 +82,13 @@ class PackWriter:
         self._parts: list[bytes] = [self._header]
         self._pending = len(self._header)
         self.size = len(self._header)
-        self._descriptor = os.open(self.path, files.CREATE & ~os.O_WRONLY | os.O_RDWR, 0o600)
+        self._place = files.open_within(root, directory)
+        try:
+            name, flags = os.path.basename(self.path), files.CREATE & ~os.O_WRONLY | os.O_RDWR
+            self._descriptor = os.open(name, flags, 0o600, dir_fd=self._place)
+        except BaseException:
+            os.close(self._place)
+            raise
         self._flush = Flush(self._descriptor)
 
     def add(self, digest: bytes, data: bytes) -> None:
@@ -133,15 +141,25 @@ class PackWriter:
         self.rows = {}
 
     def publish(self) -> None:
-        """Give the finished pack its name; the caller syncs the directory."""
+        """Give the finished pack its name; `sync_names` makes it durable."""
         # The name is 128 random bits: nobody else's file can be in the way.
-        os.rename(self.path, self.final_path)
+        names = os.path.basename(self.path), os.path.basename(self.final_path)
+        os.rename(*names, src_dir_fd=self._place, dst_dir_fd=self._place)
+
+    def sync_names(self) -> None:
+        """Make the names of all packs in the directory durable."""
+        files.fsync_names(self._place)
+
+    def withdraw(self) -> None:
+        """Take the name of a published pack away."""
+        os.unlink(os.path.basename(self.final_path), dir_fd=self._place)
 
     def close(self, *, drop: bool = False) -> None:
         """Close the file; with `drop` remove it too."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = -1
+            os.close(self._place)
+            self._descriptor = self._place = -1
         if drop:
             files.unlink_quietly(self.path)
 

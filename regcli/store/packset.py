@@ -46,7 +46,7 @@ class PackSet:
         unreadable: those of them that could not be opened or read, with why; what is no file at all is only damaged.
     """
 
-    __slots__ = ("_loaded", "_parts", "_stale", "_stamp", "damaged", "directory", "unreadable")
+    __slots__ = ("_loaded", "_parts", "_root", "_stale", "_stamp", "damaged", "directory", "unreadable")
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -56,6 +56,7 @@ class PackSet:
         self._loaded = False
         self._stamp: tuple[int, int] = (0, 0)
         self._stale: list[str] = []
+        self._root = os.path.dirname(directory)
 
     def refresh(self) -> bool:
         """Load what is there now; False when nothing changed since the last time."""
@@ -360,14 +361,17 @@ class PackSet:
             return
         directory = f"{self.directory}/index"
         if rows:
-            os.makedirs(directory, exist_ok=True)
             data = encode_index(rows, list(numbers))
             name = f"{files.random_hex(16)}.idx"
-            files.replace_file(f"{directory}/{name}", data, mode=0o444)
+            try:
+                files.replace_file(f"{directory}/{name}", data, mode=0o444, root=self._root)
+            except FileNotFoundError:
+                files.make_within(self._root, directory)
+                files.replace_file(f"{directory}/{name}", data, mode=0o444, root=self._root)
             self._parts = [part for part in self._parts if part not in taken]
             self._parts.append(_Part(name, Index(data), list(numbers)))
         # Only now: until the new one is there, the old ones are what makes reading cheap.
-        files.remove_names(directory, [part.name for part in taken if part.name] + self._stale)
+        files.remove_names(directory, [part.name for part in taken if part.name] + self._stale, self._root)
         for part in taken:
             part.index.close()
         self._stale = []

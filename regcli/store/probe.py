@@ -33,7 +33,7 @@ def probe_file_system(root: str) -> dict[str, Any]:
         first, second, third = (files.temporary_path(root) for _ in range(3))
         try:
             found.update(_try_out(first, second, third))
-            found["locks"] = distrust_of_locks(root, f"{root}/locks")
+            found["locks"] = distrust_of_locks(root)
         except OSError as error:
             # A full disk, a quota, a permission: whoever is in need asks what is wrong.
             found["failed"] = reason_of(error)

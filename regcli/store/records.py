@@ -31,24 +31,26 @@ class Records:
         pages: `[first, last, file name]`, oldest first, without overlap.
     """
 
-    __slots__ = ("_cache", "_check", "_damaged", "_directory", "_replay", "_replayed", "changed", "pages", "recent")
+    __slots__ = ("_cache", "_check", "_damaged", "_directory", "_replay", "_replayed", "_root", "changed", "pages", "recent")
 
     def __init__(
         self,
         directory: str,
+        root: str,
         replay: Callable[[], Records],
         document: dict[str, Any] | None = None,
         check: Callable[[Any], None] | None = None,
     ) -> None:
         """Open the records that a head's `document` lists; `replay` rebuilds all of them from the log.
 
-        `check` raises ValueError for what is no record.
+        Pages lie in `directory`, which lies in `root`. `check` raises ValueError for what is no record.
 
         Raises:
             ValueError, TypeError, AttributeError, KeyError: the document is malformed.
         """
         self._check = check
         self._directory = directory
+        self._root = root
         self._replay = replay
         self._replayed: Records | None = None
         self._cache: dict[str, dict[str, Record]] = {}
@@ -62,7 +64,7 @@ class Records:
 
     def copy(self) -> Records:
         """Return records that change without changing these; single records and pages are shared, since they are replaced."""
-        other = Records(self._directory, self._replay, check=None)
+        other = Records(self._directory, self._root, self._replay, check=None)
         other._check = self._check
         other._replayed = self._replayed
         other._cache = self._cache
@@ -202,14 +204,14 @@ class Records:
         first, last = min(indexes), max(indexes)
         data = jsontext.seal({"format": 1, "records": records})
         name = f"{first:010d}-{last:010d}-{_checksum_of(data)}.json"
-        files.make_directories(self._directory)
-        files.replace_file(f"{self._directory}/{name}", data, durable=True)
+        files.make_within(self._root, self._directory)
+        files.replace_file(f"{self._directory}/{name}", data, durable=True, root=self._root)
         self._cache[name] = records
         return [first, last, name]
 
     def remove_pages(self, names: list[str]) -> None:
         """Delete page files that no head lists any more; a reader with an older head replays the log instead."""
-        files.remove_names(self._directory, names)
+        files.remove_names(self._directory, names, self._root)
 
 
 def _check_document(records: Records, check: Callable[[Any], None]) -> None:

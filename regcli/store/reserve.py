@@ -28,7 +28,7 @@ def keep_reserve(root: str) -> None:
     except OSError:
         pass
     try:
-        files.replace_file(path, os.urandom(_SIZE))
+        files.replace_file(path, os.urandom(_SIZE), root=root)
     except OSError:
         return
 
@@ -39,7 +39,7 @@ def _give_up_reserve(root: str) -> None:
         status = os.statvfs(root)
         if status.f_bavail * status.f_frsize > 4 * _SIZE and (status.f_favail > 64 or not status.f_files):
             return
-        os.unlink(_path(root))
+        files.remove_names(os.path.dirname(_path(root)), ["reserve"], root)
     except OSError:
         return
 

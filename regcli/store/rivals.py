@@ -37,8 +37,10 @@ def is_damaged(path: str, digest: bytes) -> bool:
         os.close(descriptor)
 
 
-def settle_blob(digest: bytes, temporary: str, path: str) -> bool:
+def settle_blob(digest: bytes, temporary: str, path: str, place: int) -> bool:
     """Tell whether ours takes the name of a blob that is taken, perhaps since we looked: it has the same bytes, or is damaged.
+
+    `place` is a descriptor of its directory.
 
     Raises:
         DigestCollisionError: it is neither. OSError: one of them cannot be read.
@@ -53,7 +55,7 @@ def settle_blob(digest: bytes, temporary: str, path: str) -> bool:
         os.close(theirs)
         os.close(ours)
     # Proven not to be what its name says: the one case where a blob's file is replaced.
-    os.replace(temporary, path)
+    os.replace(temporary, os.path.basename(path), dst_dir_fd=place)
     return True
 
 
@@ -65,4 +67,4 @@ def withdraw(content: Content, writer: PackWriter, digest: bytes) -> None:
     rows = [(other, row[1], row[2]) for other, row in index.rows() if other != digest] if index is not None else []
     if rows:
         copy_records(content, writer.identity, rows)
-    os.unlink(writer.final_path)
+    writer.withdraw()

@@ -78,21 +78,29 @@ class Root:
         data = seal_marker(f"{_NOTE}{chr(10).join(lines)}\n")
         try:
             files.replace_file(f"{self.path}/{MARKER}", data, mode=0o444, durable=True)
-            os.chmod(f"{self.path}/{MARKER}", 0o444)  # whatever the umask is: all of the group reads it
         except OSError as error:
             raise files.explain(error, f"cannot write {self.path}/{MARKER}") from error
         self.shared = group
 
-    def lock_path(self, name: str) -> str:
-        """Return the path of a lock file, making its directory."""
+    def open_locks(self) -> int:
+        """Return a descriptor of the directory of the locks, which is made where it is missing.
+
+        Raises:
+            IntegrityError: it is a link.
+        """
         directory = f"{self.path}/locks"
         try:
-            os.mkdir(directory)
-        except FileExistsError:
-            pass
+            try:
+                return files.open_within(self.path, directory)
+            except FileNotFoundError:
+                files.make_within(self.path, directory)
+                return files.open_within(self.path, directory)
         except OSError as error:
             raise files.explain(error, f"cannot make {directory}") from error
-        return f"{directory}/{name}.lock"
+
+    def lock_path(self, name: str) -> str:
+        """Return the path of a lock file."""
+        return f"{self.path}/locks/{name}.lock"
 
 
 def _seal_of(body: bytes) -> bytes:
@@ -189,7 +197,7 @@ def create_root(path: str, *, owner: str, created_at: str, entity: str, personal
     try:
         files.make_directories(path)
         for name in ("locks", "registries", "projects"):
-            files.make_directories(f"{path}/{name}")
+            files.make_within(path, f"{path}/{name}")
     except NotADirectoryError as error:
         raise StorageError(f"cannot make a root at {path}: a part of the path is not a directory") from error
     except OSError as error:

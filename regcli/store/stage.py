@@ -19,10 +19,10 @@ class PackStage:
         finished: packs that are full, or complete.
     """
 
-    __slots__ = ("_directory", "finished", "writer")
+    __slots__ = ("_root", "finished", "writer")
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self, root: str) -> None:
+        self._root = root
         self.writer: packs.PackWriter | None = None
         self.finished: list[packs.PackWriter] = []
 
@@ -38,10 +38,10 @@ class PackStage:
 
     def _begin(self) -> packs.PackWriter:
         try:
-            self.writer = packs.PackWriter(self._directory)
+            self.writer = packs.PackWriter(self._root)
         except FileNotFoundError:
-            files.make_directories(self._directory)
-            self.writer = packs.PackWriter(self._directory)
+            files.make_within(self._root, f"{self._root}/packs")
+            self.writer = packs.PackWriter(self._root)
         return self.writer
 
     def finish(self) -> None:
@@ -70,7 +70,7 @@ class LargeStage:
         paths: digest -> temporary file of each blob that is to be published.
     """
 
-    __slots__ = ("_foreign", "_open", "_root", "paths")
+    __slots__ = ("_foreign", "_open", "_place", "_root", "paths")
 
     def __init__(self, root: str) -> None:
         self.paths: dict[bytes, str] = {}
@@ -78,29 +78,39 @@ class LargeStage:
         self._open: list[int] = []
         # Those whose file others can write to, or have made.
         self._foreign: set[bytes] = set()
+        # Of the directory that temporary files are made in.
+        self._place = -1
+
+    def _open_place(self) -> int:
+        if self._place < 0:
+            directory = f"{self._root}/blobs"
+            try:
+                self._place = files.open_within(self._root, directory)
+            except FileNotFoundError:
+                files.make_within(self._root, directory)
+                self._place = files.open_within(self._root, directory)
+        return self._place
 
     def create(self) -> tuple[str, int]:
         """Make an empty temporary file; return its path and a descriptor that reads and writes it."""
-        directory = f"{self._root}/blobs"
-        path = files.temporary_path(directory)
+        name = files.temporary_name()
         flags = files.CREATE & ~os.O_WRONLY | os.O_RDWR
-        try:
-            return path, os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            files.make_directories(directory)
-            return path, os.open(path, flags, 0o600)
+        return f"{self._root}/blobs/{name}", os.open(name, flags, 0o600, dir_fd=self._open_place())
 
     def link(self, source: str, before: os.stat_result) -> str | None:
         """Make the source itself a temporary file, read-only from now on; None where it cannot be linked."""
-        directory = f"{self._root}/blobs"
-        files.make_directories(directory)
-        temporary = files.temporary_path(directory)
+        place, name = self._open_place(), files.temporary_name()
+        temporary = f"{self._root}/blobs/{name}"
         try:
-            os.link(source, temporary)
-            linked = os.lstat(temporary)
-            if (linked.st_dev, linked.st_ino) != (before.st_dev, before.st_ino):
-                raise OSError(0, "replaced")
-            os.chmod(temporary, stat.S_IMODE(before.st_mode) & 0o555 | 0o444)
+            os.link(source, name, dst_dir_fd=place)
+            linked = os.open(name, files.READ, dir_fd=place)
+            try:
+                # Not by its name, which somebody may have given to something else.
+                if not os.path.samestat(os.fstat(linked), before):
+                    raise OSError(0, "replaced")
+                os.fchmod(linked, stat.S_IMODE(before.st_mode) & 0o555 | 0o444)
+            finally:
+                os.close(linked)
         except OSError:
             files.unlink_quietly(temporary)
             return None
@@ -163,13 +173,17 @@ class LargeStage:
             path = blobs.blob_path(self._root, digest.hex())
             directory = os.path.dirname(path)
             if directory not in touched:
-                files.make_directories(directory)
+                files.make_within(self._root, directory)
                 touched.add(directory)
-            if not files.link_exclusive(temporary, path):
-                from regcli.store.rivals import settle_blob
+            place = files.open_within(self._root, directory)
+            try:
+                if not files.link_exclusive(temporary, os.path.basename(path), dst_dir_fd=place):
+                    from regcli.store.rivals import settle_blob
 
-                if not settle_blob(digest, temporary, path):
-                    self._foreign.add(digest)
+                    if not settle_blob(digest, temporary, path, place):
+                        self._foreign.add(digest)
+            finally:
+                os.close(place)
         return sorted(touched)
 
     def sync_names(self, directories: list[str]) -> None:
@@ -189,6 +203,9 @@ class LargeStage:
         for path in self.paths.values():
             files.unlink_quietly(path)
         self.paths, self._open = {}, []
+        if self._place >= 0:
+            os.close(self._place)
+            self._place = -1
 
 
 def read_file(path: str) -> bytes:

@@ -60,9 +60,10 @@ def _stamp(now: float) -> str:
 class _Trash:
     """One trash directory, made when the first thing goes there."""
 
-    __slots__ = ("_touched", "path")
+    __slots__ = ("_root", "_touched", "path")
 
     def __init__(self, root: str, now: float) -> None:
+        self._root = root
         self.path = f"{root}/trash/{_stamp(now)}-{files.random_hex(4)}"
         self._touched: set[str] = set()
 
@@ -71,12 +72,16 @@ class _Trash:
         target = f"{self.path}/{place}"
         directory = os.path.dirname(target)
         if directory not in self._touched:
-            files.make_directories(directory)
-        source = files.open_directory(os.path.dirname(path))
+            files.make_within(self._root, directory)
+        into = files.open_within(self._root, directory)
         try:
-            os.rename(os.path.basename(path), target, src_dir_fd=source)
+            source = files.open_within(self._root, os.path.dirname(path))
+            try:
+                os.rename(os.path.basename(path), os.path.basename(target), src_dir_fd=source, dst_dir_fd=into)
+            finally:
+                os.close(source)
         finally:
-            os.close(source)
+            os.close(into)
         self._touched.add(directory)
         self._touched.add(os.path.dirname(path))
 
@@ -181,8 +186,7 @@ def pack_size(rows: list[tuple[bytes, int, int]]) -> int:
 
 def copy_records(content: Content, identity: bytes, rows: list[tuple[bytes, int, int]]) -> None:
     """Write and publish a pack with some records of another, as they are: damage stays to be seen."""
-    directory = content.index.directory
-    writer = packs.PackWriter(directory)
+    writer = packs.PackWriter(content.root)
     source = packs.open_pack(content.index.pack_path(identity))
     try:
         for digest, length, offset in sorted(rows, key=_offset_of):
@@ -192,13 +196,13 @@ def copy_records(content: Content, identity: bytes, rows: list[tuple[bytes, int,
             writer.add(digest, data)
         writer.finish()
         writer.publish()
+        writer.sync_names()
     except BaseException:
         writer.close(drop=True)
         raise
     finally:
         os.close(source)
     writer.close()
-    files.fsync_directory(directory)
 
 
 def _offset_of(row: tuple[bytes, int, int]) -> int:
@@ -236,7 +240,7 @@ def remove_litter(content: Content, *, now: float) -> int:
                     old.append(name)
             except OSError:
                 continue
-        removed += len(files.remove_names(directory, old))
+        removed += len(files.remove_names(directory, old, content.root))
     return removed
 
 
@@ -268,29 +272,36 @@ def recall(content: Content, digests: set[bytes]) -> bool:
         with trash:
             for digest in [digest for digest in wanted if files.is_there(blobs.blob_path(trash.root, digest.hex()))]:
                 name = digest.hex()
-                if _move_back(blobs.blob_path(trash.root, name), blobs.blob_path(content.root, name)):
+                if _move_back(content.root, blobs.blob_path(trash.root, name), blobs.blob_path(content.root, name)):
                     moved = True
                     wanted.discard(digest)
             found = trash.index.known(wanted)
             for identity in {place[0] for digest in found for place in trash.index.find(digest)[:1]}:
-                moved |= _move_back(trash.index.pack_path(identity), content.index.pack_path(identity))
+                moved |= _move_back(content.root, trash.index.pack_path(identity), content.index.pack_path(identity))
             wanted -= found
     return moved
 
 
-def _move_back(source: str, target: str) -> bool:
-    directory = os.path.dirname(target)
+def _move_back(root: str, source: str, target: str) -> bool:
+    place = trash = -1
+    name, old = os.path.basename(target), os.path.basename(source)
     try:
-        files.make_directories(directory)
-        if not files.link_exclusive(source, target) and not _are_equal(source, target):
+        files.make_within(root, os.path.dirname(target))
+        place = files.open_within(root, os.path.dirname(target))
+        trash = files.open_within(root, os.path.dirname(source))
+        if not files.link_exclusive(old, name, src_dir_fd=trash, dst_dir_fd=place) and not _are_equal(source, target):
             # What lies there may be damaged, and this its only intact copy: it stays in the trash.
             return False
         # Young again: the next sweep must not take it before its new version is committed.
-        os.utime(target)
-        files.fsync_directory(directory)
-        os.unlink(source)
+        os.utime(name, dir_fd=place, follow_symlinks=False)
+        files.fsync_names(place)
+        os.unlink(old, dir_fd=trash)
     except OSError:
         return os.path.exists(target)
+    finally:
+        for descriptor in (place, trash):
+            if descriptor >= 0:
+                os.close(descriptor)
     return True
 
 

@@ -65,5 +65,5 @@ def test_a_history_has_one_writer_at_a_time() -> None:
     with regcli.init(id="r") as run:
         run.log({"loss": 1})
         with pytest.raises(BusyError):
-            HistoryWriter(run._chain.base, float)
-    HistoryWriter(run._chain.base, float).close()
+            HistoryWriter(run._chain.base, run._chain.root, float)
+    HistoryWriter(run._chain.base, run._chain.root, float).close()

@@ -20,7 +20,7 @@ def build(path: str, edges: int) -> None:
     """Write a chain in which every version was made from the one before, and a version that all of another collection use."""
     context = make_context(path)
     files.fsync_file = lambda descriptor: None  # noqa: ARG005 - the fixture need not survive a power cut
-    files.fsync_directory = lambda path: None  # noqa: ARG005 - the same
+    files.fsync_names = lambda descriptor: None  # noqa: ARG005 - the same
     time = context.now()
 
     def edge(place: str, name: str, version: int, identity: str) -> dict[str, Any]:

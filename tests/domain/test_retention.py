@@ -394,7 +394,7 @@ def test_gc_waits_for_locks_it_can_trust(world: World, monkeypatch: pytest.Monke
 
 
 def test_locks_of_this_file_system_are_probed_and_its_type_is_known(tmp_path: Path) -> None:
-    assert locktest.distrust_of_locks(str(tmp_path), f"{tmp_path}/locks") is None
+    assert locktest.distrust_of_locks(str(tmp_path)) is None
     assert os.listdir(tmp_path / "locks") == []
     if Path("/proc/self/mountinfo").exists():
         assert locktest.file_system("/proc") == "proc"

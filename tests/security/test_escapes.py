@@ -179,6 +179,135 @@ def test_nothing_is_deleted_behind_a_link(place: Place, regcli: Run, directory: 
     assert before - outside(place).keys() == set()
 
 
+BEHIND_LINKS = (
+    "backrefs", "blobs", "cache", "cache/project", "heads", "locks", "outbox", "outbox/done", "packs", "packs/index",
+    "projects", "projects/local", "projects/local/default", "projects/local/default/collections",
+    "projects/local/default/collections/zoo", "projects/local/default/collections/zoo/log", "projects/local/default/runs",
+    "projects/local/default/runs/train", "projects/local/default/runs/train/log", "registries", "registries/model",
+    "registries/model/collections", "registries/model/collections/zoo", "registries/model/collections/zoo/log",
+    "registries/model/settings", "settings",
+)  # fmt: skip
+WRITING = (
+    ("log", "small", "-n", "zoo", "--input", "zoo:v0"), ("log", "large", "-n", "more", "-t", "model", "--link", "model/other"),
+    ("link", "zoo:v0", "model/new"), ("unlink", "model/zoo:v1"), ("alias", "add", "model/zoo:v0", "best"),
+    ("tag", "add", "zoo:v0", "old"), ("use", "zoo:v1", "--run", "train"), ("protect", "model", "gold"),
+    ("registry", "edit", "model", "-d", "x"), ("registry", "create", "mine"), ("collection", "edit", "zoo", "--ttl", "30d"),
+    ("automation", "add", "more", "--on", "linked", "--webhook", "http://127.0.0.1:9/"), ("automation", "deliver", "--now"),
+    ("delete", "big:v0", "--delete-aliases"), ("gc",), ("undelete", "big:v0"), ("search", "zoo"), ("ls", "zoo"),
+    ("verify", "--repair"), ("doctor",), ("init", "--ttl", "90d"), ("init", "--shared", "--group", "0"),
+)  # fmt: skip
+
+
+def kept(top: Path) -> dict[str, Any]:
+    """Return all that a directory has, links unfollowed: mode, owner, and content or names."""
+    found: dict[str, Any] = {}
+    for path in (top, *top.rglob("*")):
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+        found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, status.st_ino, content)
+    return found
+
+
+@pytest.fixture
+def furnished(place: Place, regcli: Run, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place whose root has something of everything that is written to."""
+    monkeypatch.setenv("REGCLI_AUTOMATIONS", "manual")
+    (place.work / "small").write_text("small")
+    (place.work / "large").write_bytes(os.urandom(1 << 21))
+    (place.work / "other").write_bytes(os.urandom(1 << 21))
+    regcli("automation", "add", "tell", "--on", "alias-added", "--webhook", "http://127.0.0.1:9/").ok()
+    regcli("log", "other", "-n", "big", "-t", "model", "--run", "train", "--input", "zoo:v0").ok()
+    regcli("alias", "add", "zoo:v1", "told").ok()
+    regcli("search", "zoo").ok()
+    return place
+
+
+@pytest.mark.parametrize("directory", BEHIND_LINKS)
+def test_nothing_is_written_behind_a_link(furnished: Place, regcli: Run, directory: str) -> None:
+    """What the link leads to is what was there, so that nothing but the link itself can stop a writer."""
+    link, victim = furnished.root / directory, furnished.path / "victim"
+    if link.is_dir():
+        link.rename(victim)
+    else:
+        victim.mkdir()
+    link.symlink_to(victim)
+    before = kept(victim)
+    refused = 0
+    for command in WRITING:
+        done = regcli(*command)
+        assert done.code in (0, 1, 2, 3, 4, 5, 6, 8), (command, done)
+        assert kept(victim) == before, command
+        refused += done.code == 6 and "symbolic link" in done.stderr
+    assert refused or not (furnished.root / directory).exists() or directory in ("heads", "cache", "cache/project")
+
+
+def test_a_root_may_be_reached_by_links(furnished: Place, regcli: Run) -> None:
+    """The control: what lies outside of the root is the user's own choice."""
+    (furnished.path / "real").mkdir()
+    furnished.root.rename(furnished.path / "real/root")
+    (furnished.path / "way").symlink_to("real")
+    furnished.root.symlink_to("way/root")
+    for command in WRITING[:-1]:
+        done = regcli(*command)
+        assert done.code in ((0, 1, 8) if command[0] == "automation" else (0, 4)), (command, done)
+
+
+def test_a_hostile_trash_takes_nothing_from_another_root(place: Place, regcli: Run) -> None:
+    """What is brought back from the trash is deleted there: behind a link that was another root's content."""
+    (place.work / "large").write_bytes(os.urandom(1 << 21))
+    regcli("log", "large", "-n", "large", "-t", "model").ok()
+    other = place.path / "other"
+    shutil.copytree(place.root, other)
+    shutil.rmtree(place.root / "blobs")
+    shutil.rmtree(place.root / "packs")
+    (place.root / "trash").mkdir()
+    (place.root / "trash/20990101T000000Z-aaaaaaaa").symlink_to(other)
+    before = kept(other)
+    for command in (("download", "large"), ("verify", "--repair"), ("log", "large", "-n", "large"), ("gc",)):
+        regcli(*command)
+        assert kept(other) == before, command
+
+
+def test_the_reserve_behind_a_link_is_not_given_up(place: Place, regcli: Run) -> None:
+    victim = place.path / "victim"
+    (place.root / "locks").rename(victim)
+    (place.root / "locks").symlink_to(victim)
+    (victim / "reserve").write_text("content that is stored nowhere")
+    for command in (("gc",), ("delete", "zoo:v0", "--force"), ("log", ".", "-n", "zoo"), ("doctor",)):
+        regcli(*command)
+        assert (victim / "reserve").read_text() == "content that is stored nowhere", command
+
+
+@pytest.mark.parametrize("how", ["symlink", "hardlink", "fifo"])
+@pytest.mark.parametrize("file", ["history", "tries", "lock"])
+def test_nothing_is_appended_to_another_file(furnished: Place, how: str, file: str) -> None:
+    """Neither the metrics of a run nor the tries of a delivery, whose names are known; nor is its mode changed."""
+    victim = furnished.path / "victim"
+    victim.write_text("content that is stored nowhere")
+    victim.chmod(0o600)
+    path = {
+        "history": furnished.root / "projects/local/default/runs/train/metrics.jsonl",
+        "tries": next((furnished.root / "outbox").glob("*.json")).with_suffix(f".tries-{os.geteuid()}"),
+        "lock": furnished.root / "locks/content.lock",
+    }[file]
+    path.unlink(missing_ok=True)
+    {"symlink": path.symlink_to, "hardlink": path.hardlink_to, "fifo": lambda _: os.mkfifo(path)}[how](victim)
+    before = kept(victim)
+    if file == "history":
+        program = "import regcli; run = regcli.init(id='train'); run.log({'loss': 1}); run.finish()"
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=furnished.work, env=clean_environment(furnished.home, furnished.root),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode
+        assert "regular file" in done.stderr or "other names" in done.stderr
+    elif file == "tries":
+        assert furnished.run("automation", "deliver", "--now").code == 8
+    else:
+        assert furnished.run("init", "--shared", "--group", "0").code in (6, 8)
+    assert kept(victim) == before
+
+
 def test_the_trash_is_emptied(place: Place) -> None:
     """The control: links in it are deleted themselves, and so is all else that a sweep could have put there."""
     trash = place.root / "trash/20200101T000000Z-aaaaaaaa"

@@ -329,9 +329,9 @@ def test_a_pack_is_synced_before_it_has_its_name_and_the_directory_after(
         steps.append("sync " + os.readlink(f"/proc/self/fd/{fd}"))
         real_fsync(fd)
 
-    def rename(source: str, name: str) -> None:
+    def rename(source: str, name: str, **places: int) -> None:
         steps.append(f"rename {name}")
-        real_rename(source, name)
+        real_rename(source, name, **places)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)

@@ -27,7 +27,7 @@ def fill(records: Records, first: int, last: int) -> None:
 
 def reopened(records: Records, directory: Path, replay: Any = no_replay) -> Records:
     """Return what a head that is read again gives."""
-    return Records(str(directory), replay, json.loads(json.dumps(records.document())))
+    return Records(str(directory), str(directory.parent), replay, json.loads(json.dumps(records.document())))
 
 
 def contents(records: Records) -> dict[int, Any]:
@@ -35,7 +35,7 @@ def contents(records: Records) -> dict[int, Any]:
 
 
 def test_few_records_need_no_page(tmp_path: Path) -> None:
-    records = Records(str(tmp_path / "pages"), no_replay)
+    records = Records(str(tmp_path / "pages"), str(tmp_path), no_replay)
     fill(records, 0, RECENT + SMALL - 1)
     assert records.settle() == []
     assert records.pages == []
@@ -43,7 +43,7 @@ def test_few_records_need_no_page(tmp_path: Path) -> None:
 
 
 def test_old_records_go_into_pages_and_stay_readable(tmp_path: Path) -> None:
-    records = Records(str(tmp_path), no_replay)
+    records = Records(str(tmp_path), str(tmp_path), no_replay)
     fill(records, 0, 999)
     records.settle()
     assert RECENT <= len(records.recent) <= RECENT + SMALL
@@ -56,7 +56,7 @@ def test_old_records_go_into_pages_and_stay_readable(tmp_path: Path) -> None:
 
 
 def test_small_pages_become_large_ones(tmp_path: Path) -> None:
-    records = Records(str(tmp_path), no_replay)
+    records = Records(str(tmp_path), str(tmp_path), no_replay)
     gone: list[str] = []
     for step in range(50):
         fill(records, step * 100, step * 100 + 99)
@@ -69,7 +69,7 @@ def test_small_pages_become_large_ones(tmp_path: Path) -> None:
 
 
 def test_pages_lie_side_by_side(tmp_path: Path) -> None:
-    records = Records(str(tmp_path), no_replay)
+    records = Records(str(tmp_path), str(tmp_path), no_replay)
     for step in range(30):
         fill(records, step * 77, step * 77 + 76)
         records.settle()
@@ -80,7 +80,7 @@ def test_pages_lie_side_by_side(tmp_path: Path) -> None:
 
 
 def test_thousands_of_changes_are_folded_into_the_pages(tmp_path: Path) -> None:
-    records = Records(str(tmp_path), no_replay)
+    records = Records(str(tmp_path), str(tmp_path), no_replay)
     fill(records, 0, 2999)
     records.settle()
     truth = {index: index for index in range(3000)}
@@ -100,7 +100,7 @@ def test_thousands_of_changes_are_folded_into_the_pages(tmp_path: Path) -> None:
 
 
 def test_descending_can_begin_below_a_version(tmp_path: Path) -> None:
-    records = Records(str(tmp_path), no_replay)
+    records = Records(str(tmp_path), str(tmp_path), no_replay)
     fill(records, 0, 499)
     records.settle()
     for below in (0, 1, 63, 64, 65, 300, 499, 500, 501):
@@ -170,7 +170,7 @@ def test_any_order_of_changes_gives_the_same_as_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
     directory = tmp_path_factory.mktemp("pages")
-    records = Records(str(directory), no_replay)
+    records = Records(str(directory), str(directory), no_replay)
     truth: dict[int, int] = {}
     for step, number in steps:
         if step == "add":

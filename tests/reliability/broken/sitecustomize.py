@@ -13,8 +13,8 @@ from typing import Any
 def commit_by_rename(files: Any) -> None:
     """The commit point overwrites instead of creating: two writers can have the same number."""
 
-    def link_exclusive(temporary: str, path: str) -> bool:
-        os.rename(temporary, path)
+    def link_exclusive(source: str, target: str, **places: Any) -> bool:
+        os.rename(source, target, **places)
         return True
 
     files.link_exclusive = link_exclusive
@@ -24,9 +24,9 @@ def commit_in_place(files: Any) -> None:
     """Commits are written under their own name, bit by bit."""
     create_exclusive = files.create_exclusive
 
-    def create(path: str, data: bytes, *, mode: int = 0o444) -> Any:
+    def create(path: str, data: bytes, *, mode: int = 0o444, root: str | None = None) -> Any:
         if not path.endswith(".json"):
-            return create_exclusive(path, data, mode=mode)
+            return create_exclusive(path, data, mode=mode, root=root)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
@@ -44,8 +44,7 @@ def commit_in_place(files: Any) -> None:
 
 def no_directory_sync(files: Any) -> None:
     """Names are not made durable."""
-    files.fsync_directory = lambda *_: None
-    files.fsync_recent = lambda *_: None
+    files.fsync_names = lambda *_: None
 
 
 def no_file_sync(files: Any) -> None:
@@ -57,9 +56,9 @@ def swallow_errors(files: Any) -> None:
     """What cannot be written counts as written."""
     create_exclusive = files.create_exclusive
 
-    def create(path: str, data: bytes, *, mode: int = 0o444) -> Any:
+    def create(path: str, data: bytes, **more: Any) -> Any:
         try:
-            return create_exclusive(path, data, mode=mode)
+            return create_exclusive(path, data, **more)
         except Exception:  # noqa: BLE001 - that is what is broken
             return True
 
@@ -173,13 +172,13 @@ def slow_writes(files: Any) -> None:
 
 def slow_syncs(files: Any) -> None:
     """Not a broken store but a slow disk: a commit has its name long before it is durable."""
-    fsync_directory = files.fsync_directory
+    fsync_names = files.fsync_names
 
-    def slow(path: str) -> None:
-        fsync_directory(path)
+    def slow(descriptor: int) -> None:
+        fsync_names(descriptor)
         time.sleep(0.05)
 
-    files.fsync_directory = slow
+    files.fsync_names = slow
 
 
 def forget_what_was_cut_short(files: Any) -> None:
