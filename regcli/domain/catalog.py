@@ -3,6 +3,7 @@
 Searching and listing read one small file per collection instead of its head and pages. The file says on which commit
 it rests; it is believed only while that commit is there unchanged and none follows. Otherwise, and when the file
 is missing, damaged or of another format, the collection itself is read and the file written again where that is allowed.
+Its columns are decoded when they are asked for: whoever asks does so in `reading`, for damage that shows only then.
 A link's tags, metadata, description and TTL are not copied: they are looked up in its source's file, which proves itself too.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import os
 
-from regcli.domain.collections import LINK, Collection, is_there, open_collection_directory
+from regcli.domain.collections import LINK, Collection, empty_state, is_there, open_collection_directory
+from regcli.domain.shapes import check_collection
 from regcli.errors import RegcliError
 from regcli.model import fold
 from regcli.store import files, jsontext
@@ -18,13 +20,14 @@ from regcli.store.layout import collection_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, TypeVar
 
     from regcli.domain.context import Context
     from regcli.domain.registries import Registry
 
     State = dict[str, Any]
+    Answer = TypeVar("Answer")
 
 FORMAT = 2
 _MAGIC = b"regclct1"
@@ -60,10 +63,15 @@ class Entry:
         places: the source collections that its links come from; the column `origin` counts them from 0.
     """
 
-    __slots__ = ("_columns", "_data", "_loaded", "_positions", "base", "count", "places", "registry", "seq", "state")
+    __slots__ = ("_columns", "_data", "_loaded", "_positions", "_spare", "base", "count", "places", "registry", "seq", "state")
 
     def __init__(
-        self, base: str, registry: Registry | None, header: dict[str, Any], data: bytes, loaded: dict[str, Any] | None = None
+        self,
+        base: str,
+        registry: Registry | None,
+        header: dict[str, Any],
+        data: bytes | memoryview,
+        loaded: dict[str, Any] | None = None,
     ) -> None:
         """Take a proven header; `data` are the bytes of the columns (empty when only the header was wanted)."""
         self.base = base
@@ -75,6 +83,7 @@ class Entry:
         self._columns: dict[str, list[Any]] = header["columns"]
         self._data = data
         self._loaded: dict[str, Any] = loaded or {}
+        self._spare = _MAX_WEIGHT
         self._positions: dict[int, int] | None = None
 
     @property
@@ -100,19 +109,27 @@ class Entry:
         return f"{self.state['entity']}/{self.state['project']}/{self.state['name']}"
 
     def column(self, name: str) -> Sequence[Any]:
-        """Return a field of all versions, oldest first."""
+        """Return a field of all versions, oldest first.
+
+        Raises:
+            DamagedColumnsError: what the cache has is malformed.
+        """
         found: Sequence[Any] | None = self._loaded.get(name)
         if found is None:
-            import json
+            from regcli.domain.catalog_columns import DamagedColumnsError, decode
 
-            # The checksum was proven; the standard scanner makes numbers without calling back into Python.
-            loaded: list[Any] = json.loads(self._raw(name))
+            raw = self._raw(name)
+            # Whoever made the columns made their checksum: what would take too much memory is read from the log instead.
+            self._spare -= jsontext.weight(raw)
+            if self._spare < 0:
+                raise DamagedColumnsError(f"column {name} of the catalog is too large")
+            loaded = decode(name, raw, self.count, len(self.places) if self.is_link else None)
             found = self._loaded[name] = loaded
         return found
 
     def _raw(self, name: str) -> bytes:
         offset, length = self._columns[name]
-        return self._data[offset : offset + length]
+        return bytes(self._data[offset : offset + length])
 
     def may_contain(self, folded: str) -> bool:
         """Tell whether the text may occur in a tag or description of a version (False is certain)."""
@@ -132,14 +149,27 @@ class Entry:
         return self._positions or None
 
 
+def reading(context: Context, work: Callable[[Catalog], Answer]) -> Answer:
+    """Return what `work` makes of the catalog; where a column in the cache is malformed, of what the logs say."""
+    from regcli.domain.catalog_columns import DamagedColumnsError
+
+    told = len(context.warnings)
+    try:
+        return work(Catalog(context))
+    except DamagedColumnsError:
+        del context.warnings[told:]
+        return work(Catalog(context, cached=False))
+
+
 class Catalog:
     """Reads entries of a root, and remembers those that links pointed to."""
 
-    __slots__ = ("_context", "_sources")
+    __slots__ = ("_context", "_is_cached", "_sources")
 
-    def __init__(self, context: Context) -> None:
-        """Take the surroundings; nothing is read."""
+    def __init__(self, context: Context, *, cached: bool = True) -> None:
+        """Take the surroundings; nothing is read. Without `cached`, the cache is only written."""
         self._context = context
+        self._is_cached = cached
         self._sources: dict[str, Entry | None] = {}
 
     def entries(self, owner: str, registry: Registry | None, *, columns: bool = True) -> Iterator[Entry]:
@@ -166,6 +196,9 @@ class Catalog:
             entry = None
             if len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections" and not {"", ".", ".."} & set(parts):
                 entry = self._guarded(f"{self._context.root.path}/{place}", None, columns=True)
+                if entry is not None and entry.is_link:
+                    # Only what a log says can lead here; whoever wrote it made a link of a link.
+                    entry = None
             self._sources[place] = entry
         return self._sources[place]
 
@@ -183,7 +216,7 @@ class Catalog:
             IntegrityError: the collection is damaged.
         """
         path = self._path(base)
-        entry = self._cached(path, base, registry, columns=columns)
+        entry = self._cached(path, base, registry, columns=columns) if self._is_cached else None
         if entry is not None:
             return entry
         collection = open_collection_directory(self._context, base, registry)
@@ -196,47 +229,47 @@ class Catalog:
         return f"{_folder(self._context)}/{_file_name(place)}"
 
     def _cached(self, path: str, base: str, registry: Registry | None, *, columns: bool) -> Entry | None:
+        found = _read_file(self._context, path, columns=columns)
+        if found is None:
+            return None
+        header, body = found
         try:
-            descriptor = os.open(path, files.READ)
-        except OSError:
-            return None
-        try:
-            if self._context.root.shared is not None and os.fstat(descriptor).st_uid != os.geteuid():
+            if header["format"] != FORMAT or header["root"] != self._context.root.id:
                 return None
-            data = os.read(descriptor, _FIRST_READ)
-            size = int.from_bytes(data[8:12], "little")
-            if data[:8] != _MAGIC or size > _LIMIT:
+            if header["base"] != base[len(self._context.root.path) + 1 :] or header["settings_seq"] != _settings_seq(registry):
                 return None
-            if columns or len(data) < 12 + size:
-                data += _read_rest(descriptor)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
-        header = jsontext.unseal(data[12 : 12 + size])
-        if (
-            header is None
-            or header.get("format") != FORMAT
-            or "settings_seq" not in header
-            or header.get("root") != self._context.root.id
-        ):
-            return None
-        if header.get("base") != base[len(self._context.root.path) + 1 :] or not _is_fresh(base, header):
-            return None
-        if header["settings_seq"] != _settings_seq(registry):
-            return None
-        body = data[12 + size :] if columns else b""
-        if columns:
-            import xxhash
-
-            # Whoever made the columns made their checksum: what would take too much memory is read from the log instead.
-            if xxhash.xxh3_128_hexdigest(body) != header["body"] or jsontext.weight(body) > _MAX_WEIGHT:
+            if not _is_fresh(base, header["seq"], header["proof"]):
                 return None
-        try:
+            _check_header(header)
+            if columns:
+                _check_body(header, body)
             return Entry(base, registry, header, body)
-        except KeyError:
-            # Written by a version of the program that kept less.
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # Malformed, or written by a version of the program that kept less.
             return None
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    """Refuse (KeyError, TypeError, ValueError, AttributeError) what this program does not write."""
+    if empty_state().keys() - header["state"].keys():
+        raise ValueError("the state is incomplete")
+    check_collection(header["state"])
+    if type(header["count"]) is not int or header["count"] < 0:
+        raise ValueError("count is malformed")
+    if type(header["places"]) is not list or not set(map(type, header["places"])) <= {str}:
+        raise ValueError("places are malformed")
+
+
+def _check_body(header: dict[str, Any], body: memoryview) -> None:
+    """Refuse columns that are not those of the header, or not where it says. Raises as `_check_header` does."""
+    import xxhash
+
+    if xxhash.xxh3_128_hexdigest(body) != header["body"]:
+        raise ValueError("the columns are not these")
+    for name in ("text", *OWN, *(() if header["state"]["kind"] == LINK else SHARED)):
+        offset, length = header["columns"][name]
+        if type(offset) is not int or type(length) is not int or offset < 0 or not 0 <= length <= len(body) - offset:
+            raise ValueError("a column is malformed")
 
 
 def _folder(context: Context) -> str:
@@ -248,51 +281,48 @@ def _folder(context: Context) -> str:
 def _file_name(place: str) -> str:
     import xxhash
 
-    return xxhash.xxh3_128_hexdigest(place.encode())
+    return xxhash.xxh3_128_hexdigest(place.encode("utf-8", "surrogatepass"))
 
 
 def remembered(context: Context) -> Iterator[tuple[str, int]]:
     """Yield place and commit of every collection that was read into the catalog once, whether it is still there or not."""
     folder = _folder(context)
     for name in sorted(files.scan_names(folder)):
-        try:
-            descriptor = os.open(f"{folder}/{name}", files.READ)
-        except OSError:
+        found = _read_file(context, f"{folder}/{name}", columns=False)
+        if found is None or found[0].get("root") != context.root.id:
             continue
-        try:
-            if context.root.shared is not None and os.fstat(descriptor).st_uid != os.geteuid():
-                continue
-            data = os.read(descriptor, _FIRST_READ)
-            size = int.from_bytes(data[8:12], "little")
-            if data[:8] != _MAGIC or size > _LIMIT:
-                continue
-            if len(data) < 12 + size:
-                data += _read_rest(descriptor)
-        except OSError:
-            continue
-        finally:
-            os.close(descriptor)
-        header = jsontext.unseal(data[12 : 12 + size])
-        if header is None or header.get("root") != context.root.id:
-            continue
-        place, seq = header.get("base"), header.get("seq")
+        place, seq = found[0].get("base"), found[0].get("seq")
         if isinstance(place, str) and isinstance(seq, int) and seq > 0 and name == _file_name(place):
             yield place, seq
 
 
+def _read_file(context: Context, path: str, *, columns: bool) -> tuple[dict[str, Any], memoryview] | None:
+    """Return header and columns (empty where they are not asked for) of a file of the cache; None where it is damaged."""
+    try:
+        descriptor = os.open(path, files.READ)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if (context.root.shared is not None and status.st_uid != os.geteuid()) or status.st_size > _LIMIT:
+            return None
+        # At once: of a large file each copy takes as long as what is done with it.
+        data = os.read(descriptor, status.st_size if columns else _FIRST_READ)
+        size = int.from_bytes(data[8:12], "little")
+        if data[:8] != _MAGIC or size > files.MAX_DOCUMENT:
+            return None
+        if not columns and len(data) < 12 + size:
+            data += os.read(descriptor, 12 + size - len(data))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    header = jsontext.unseal(data[12 : 12 + size])
+    return None if header is None else (header, memoryview(data)[12 + size :])
+
+
 def _nothing(state: State) -> dict[str, Any]:
     return {"state": state, "seq": 0, "count": 0, "places": [], "columns": {}}
-
-
-def _read_rest(descriptor: int) -> bytes:
-    chunks = []
-    total = 0
-    while chunk := os.read(descriptor, 1 << 20):
-        total += len(chunk)
-        if total > _LIMIT:
-            return b""
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _settings_seq(registry: Registry | None) -> int | None:
@@ -304,16 +334,16 @@ def _commit_path(base: str, seq: int) -> str:
     return f"{base}/log/{seq:010d}.json"
 
 
-def _is_fresh(base: str, header: dict[str, Any]) -> bool:
-    """Tell whether the commit that the header names is there as it was, and no later one."""
+def _is_fresh(base: str, seq: int, proof: list[int]) -> bool:
+    """Tell whether commit `seq` is there with the size and time of `proof`, and no later one."""
     try:
-        status = os.stat(_commit_path(base, header["seq"]), follow_symlinks=False)
+        status = os.stat(_commit_path(base, seq), follow_symlinks=False)
     except OSError:
         return False
-    if [status.st_size, status.st_mtime_ns] != header["proof"]:
+    if [status.st_size, status.st_mtime_ns] != proof:
         return False
     try:
-        os.stat(_commit_path(base, header["seq"] + 1), follow_symlinks=False)
+        os.stat(_commit_path(base, seq + 1), follow_symlinks=False)
     except FileNotFoundError:
         return True
     except OSError:

@@ -7,7 +7,7 @@ summary), then the numbers in its metadata; where a name occurs in several, the 
 from __future__ import annotations
 
 from regcli.domain import runs
-from regcli.domain.catalog import Catalog
+from regcli.domain.catalog import reading
 from regcli.domain.catalog_rows import Rows
 from regcli.domain.collections import find_collection, require_right
 from regcli.errors import NotFoundError, RegcliError, UsageError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from regcli.domain.catalog import Catalog
     from regcli.domain.context import Context
 
     Number = int | float
@@ -130,10 +131,12 @@ def compare(
     """
     collection = find_collection(context, parse_collection(text, context.project))
     require_right(context, collection, "view")
-    catalog = Catalog(context)
-    rows = Rows(context, catalog, catalog.read(collection.base, collection.registry))
     values = MetricsOf(context)
-    compared = list(_rows(values, rows))[::-1]
+
+    def rows_of(catalog: Catalog) -> list[Row]:
+        return list(_rows(values, Rows(context, catalog, catalog.read(collection.base, collection.registry))))
+
+    compared = reading(context, rows_of)[::-1]
     known = _names(compared)
     names = list(dict.fromkeys(_plain(name) for name in metrics)) or known
     less, more = set(map(_plain, lower)), set(map(_plain, higher))

@@ -7,7 +7,7 @@ are left out before their versions are looked at.
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.catalog import Catalog
+from regcli.domain.catalog import reading
 from regcli.domain.catalog_rows import Rows
 from regcli.domain.listing import list_projects, list_visible_registries
 from regcli.domain.registries import Registry, find_registry
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-    from regcli.domain.catalog import Entry
+    from regcli.domain.catalog import Catalog, Entry
     from regcli.domain.context import Context
     from regcli.domain.where import Path
 
@@ -119,14 +119,13 @@ def search(context: Context, query: Query) -> list[Result]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _sorted(query, _search(context, query))
+        return _sorted(query, reading(context, lambda catalog: _search(context, catalog, query)))
     finally:
         if collecting:
             gc.enable()
 
 
-def _search(context: Context, query: Query) -> list[Result]:
-    catalog = Catalog(context)
+def _search(context: Context, catalog: Catalog, query: Query) -> list[Result]:
     results: list[Result] = []
     if query.registry is not None:
         registry = find_registry(context, RegistryName.parse(query.registry))
