@@ -7,10 +7,9 @@ files others refer to is deleted only with `force`, and by nobody while one of t
 
 from __future__ import annotations
 
-from regcli.domain import roles
 from regcli.domain.aliasing import clearing_operations
 from regcli.domain.collections import DELETED, Collection, find_collection, is_live
-from regcli.domain.documents import consumers, links_of
+from regcli.domain.documents import consumers, links_of, may_see
 from regcli.domain.linking import require_unlink_right, unlink_operations
 from regcli.domain.resolving import Version, resolve, select
 from regcli.errors import IntegrityError, NotFoundError, ProtectedError, RefusedError, UsageError
@@ -155,7 +154,7 @@ def links_in_the_way(
     for link in links:
         protected = link.protected_aliases()
         if protected:
-            shown = link.ref if _may_see(context, link) else "a link"
+            shown = link.ref if may_see(context, link) else "a link"
             raise ProtectedError(
                 f"{quote(ref)} cannot be deleted: {quote(shown)} is protected by alias {quote(protected[0])}",
                 hint="an admin has to remove that alias first, or take it off the protected list",
@@ -193,7 +192,7 @@ def referrers_in_the_way(
         for link in links_of(context, other.record["id"], strict=True):
             protected = link.protected_aliases()
             if protected:
-                shown = link.ref if _may_see(context, link) else "a link"
+                shown = link.ref if may_see(context, link) else "a link"
                 raise ProtectedError(
                     f"{quote(ref)} cannot be deleted: {quote(other.ref)} refers to its files, and its link {quote(shown)}"
                     f" is protected by alias {quote(protected[0])}",
@@ -211,13 +210,8 @@ def referrers_in_the_way(
     return refs
 
 
-def _may_see(context: Context, link: Version) -> bool:
-    registry = link.collection.registry
-    return registry is None or roles.allows(registry.state, context.user, "view")
-
-
 def _list_links(context: Context, links: Sequence[Version]) -> str:
-    shown = [quote(link.ref) for link in links if _may_see(context, link)]
+    shown = [quote(link.ref) for link in links if may_see(context, link)]
     hidden = len(links) - len(shown)
     words = shown[:5]
     if len(shown) > 5:

@@ -60,13 +60,15 @@ def links_of(context: Context, artifact_id: str, *, strict: bool = False) -> Ite
             yield Version(collection, number, record)
 
 
+def may_see(context: Context, version: Version) -> bool:
+    """Tell whether the user may see the place where a version lies."""
+    registry = version.collection.registry
+    return registry is None or roles.allows(registry.state, context.user, "view")
+
+
 def visible_links(context: Context, artifact_id: str) -> list[Version]:
     """Return the links that the user may see, ordered by reference."""
-    found = [
-        link
-        for link in links_of(context, artifact_id)
-        if link.collection.registry is None or roles.allows(link.collection.registry.state, context.user, "view")
-    ]
+    found = [link for link in links_of(context, artifact_id) if may_see(context, link)]
     return sorted(found, key=lambda link: (link.collection.ref, link.index))
 
 
