@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from regcli.domain.log import log_version
 from regcli.domain.log_request import Logged, LogRequest, collect, merge_tags
+from regcli.domain.shapes import check_parts
 from regcli.errors import ConflictError, NotFoundError, TypeMismatchError
 from regcli.model import Alias, ArtifactName, Tag, quote
 from regcli.store.chain import Chain
@@ -76,7 +77,7 @@ def open_parts(context: Context, since: str) -> list[dict[str, Any]]:
 
 def chain_of(context: Context, base: str) -> Chain:
     """Return the log of the parts that lies in a directory."""
-    return Chain(base, f"{base}/log", context.root.id, reduce_parts, empty_state)
+    return Chain(base, f"{base}/log", context.root.id, reduce_parts, empty_state, check_state=check_parts)
 
 
 def add_part(context: Context, request: LogRequest, distributed_id: str) -> int:

@@ -46,7 +46,15 @@ _RUN: dict[str, tuple[type, ...]] = {
     "id": MAYBE_TEXT, "name": MAYBE_TEXT, "entity": MAYBE_TEXT, "project": MAYBE_TEXT, "job_type": MAYBE_TEXT,
     "config": (dict, NONE), "summary": (dict, NONE), "state": MAYBE_TEXT, "used": (list,), "logged": (list,),
     "title": MAYBE_TEXT, "group": MAYBE_TEXT, "tags": (list, NONE), "notes": MAYBE_TEXT, "process": (dict, NONE),
-    "created_at": MAYBE_TEXT, "created_by": MAYBE_TEXT, "updated_at": MAYBE_TEXT,
+    "created_at": MAYBE_TEXT, "created_by": MAYBE_TEXT, "updated_at": MAYBE_TEXT, "history": (dict, NONE),
+}  # fmt: skip
+_HISTORY = {"rows": NUMBER, "step": NUMBER, "size": NUMBER, "sha256": TEXT}
+_PARTS: dict[str, tuple[type, ...]] = {
+    "name": MAYBE_TEXT, "distributed_id": MAYBE_TEXT, "type": MAYBE_TEXT, "algorithm": MAYBE_TEXT, "parts": (list,),
+}  # fmt: skip
+_PART: dict[str, tuple[type, ...]] = {
+    "manifest": TEXT, "manifest_sha256": TEXT, "description": MAYBE_TEXT, "metadata": (dict,), "aliases": (list,),
+    "tags": (list,), "run": MAYBE_TEXT, "at": TEXT,
 }  # fmt: skip
 _ROLES = frozenset(("restricted_viewer", "viewer", "member", "admin"))
 _HEX = frozenset("0123456789abcdef")
@@ -179,3 +187,17 @@ def check_run(state: Any) -> None:
     _check_texts(state["tags"] or [], "tags of a run")
     for item in (*state["used"], *state["logged"]):
         _check_edge(item, "an edge")
+    if state.get("history") is not None:
+        _check_fields(state["history"], _HISTORY, "the history of a run")
+
+
+def check_parts(state: Any) -> None:
+    """Check the parts of a version that several processes build."""
+    _check_fields(state, _PARTS, "the parts of a version")
+    if state["name"] is not None and None in (state["distributed_id"], state["type"], state["algorithm"]):
+        raise ValueError("the parts of a version are incomplete")
+    for part in state["parts"]:
+        _check_fields(part, _PART, "a part")
+        _check_hex(part["manifest"], 32, "manifest of a part")
+        _check_texts(part["aliases"], "aliases of a part")
+        _check_texts(part["tags"], "tags of a part")
