@@ -79,10 +79,8 @@ class _Memory:
             document = jsontext.loads(data, self.path)
             if document["format"] != FORMAT or document["root"] != self.subject:
                 raise IntegrityError(f"{self.path} is corrupt: it is about something else, or of another format")
-            for name in ("required", "aliases"):
-                for value in document[name].values():
-                    iter(value)
-        except (RegcliError, KeyError, TypeError, AttributeError) as error:
+            _check(document)
+        except (RegcliError, KeyError, TypeError, ValueError, AttributeError) as error:
             words = error.message if isinstance(error, RegcliError) else f"{self.path} is corrupt"
             raise SignatureRefusedError(
                 f"what was seen of signed aliases cannot be read: {words}",
@@ -136,6 +134,17 @@ class _Memory:
         if self.path is not None and os.path.exists(self.path):
             self.change(context, change, anew=True)
         return gone
+
+
+def _check(document: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError, ValueError or AttributeError where what was seen is not of the shape that is written."""
+    for aliases in document["required"].values():
+        if type(aliases) is not list or not set(map(type, aliases)) <= {str}:
+            raise ValueError("aliases are malformed")
+    for known in document["aliases"].values():
+        for mark in known.values():
+            if type(mark["counter"]) is not int or type(mark["sha256"]) is not str:
+                raise ValueError("a mark is malformed")
 
 
 class Witness:
