@@ -85,8 +85,6 @@ def log_version(context: Context, request: LogRequest) -> Logged:
         TypeMismatchError: the collection has another type. UsageError: a source cannot be logged.
         StorageError: disk full or unreadable; nothing was changed.
     """
-    from regcli.domain.linking import check_link
-
     if not request.dry_run:
         context.make_root()
     ref = _source_ref(context, request.name)
@@ -100,6 +98,8 @@ def log_version(context: Context, request: LogRequest) -> Logged:
     if request.base is not None:
         resolve(context, request.base, action="download")
     for target in request.links:
+        from regcli.domain.linking import check_link
+
         check_link(context, target, type_name, entity=str(ref.entity), aliases=())
     if request.dry_run:
         return _dry_run(context, request, collection, ref)
@@ -162,14 +162,14 @@ def _remember_blobs(request: LogRequest, batch: Batch) -> None:
 
 def _follow_up(context: Context, request: LogRequest, logged: Logged, version: Version, inputs: Sequence[Version]) -> None:
     """Record the edges of the run and publish the links: transactions of other logs."""
-    from regcli.domain.linking import link_version
-
     if request.run is not None:
         chain, _ = runs.ensure_run(context, request.run)
         for item in inputs:
             runs.record_use(context, chain, item)
         runs.record_output(context, chain, version)
     for target in request.links:
+        from regcli.domain.linking import link_version
+
         made = link_version(context, version.ref, target, aliases=()).version.ref
         if made not in logged.linked:
             logged.linked.append(made)
