@@ -291,7 +291,12 @@ def test_nothing_is_appended_to_another_file(furnished: Place, how: str, file: s
         "lock": furnished.root / "locks/content.lock",
     }[file]
     path.unlink(missing_ok=True)
-    {"symlink": path.symlink_to, "hardlink": path.hardlink_to, "fifo": lambda _: os.mkfifo(path)}[how](victim)
+    if how == "symlink":
+        path.symlink_to(victim)
+    elif how == "hardlink":
+        path.hardlink_to(victim)
+    else:
+        os.mkfifo(path)
     before = kept(victim)
     if file == "history":
         program = "import regcli; run = regcli.init(id='train'); run.log({'loss': 1}); run.finish()"

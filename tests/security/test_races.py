@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -185,3 +186,54 @@ def test_a_root_of_another_user_is_read_as_any_other(invoke: Run, root: Path, wo
     assert invoke("resolve", "zoo").ok().lines == ["local/default/zoo:v0"]
     invoke("download", "zoo", "-o", "out").ok()
     assert invoke("verify").code == 0
+
+
+ROOT_SWAPPER = """\
+import itertools, os, sys
+outside, *places = sys.argv[1:]
+for number, place in zip(itertools.count(), itertools.cycle(places)):
+    os.rename(place, f'{place}.real')
+    try:
+        os.symlink(f'{outside}/{os.path.basename(place)}', place)
+        os.unlink(place)
+    except FileExistsError: pass
+    # The program may have made it anew.
+    if os.path.lexists(place): os.rename(place, f'{place}.{number}')
+    try: os.rename(f'{place}.real', place)
+    except OSError: os.rename(place, f'{place}.{number}x'); os.rename(f'{place}.real', place)
+"""
+
+
+def test_nothing_is_written_through_a_root_whose_directories_are_swapped(invoke: Run, tmp_path: Path, work: Path) -> None:
+    (work / "small").write_text("small")
+    (work / "large").write_bytes(os.urandom(1 << 21))
+    for name in ("small", "large"):
+        invoke("log", name, "-n", "zoo", "-t", "model").ok()
+    invoke("use", "zoo:v0", "--run", "train").ok()
+    root = tmp_path / "root"
+    zoo = root / "projects/local/default/collections/zoo"
+    places = [zoo / "log", zoo, root / "projects/local", root / "locks", root / "packs", root / "blobs", root / "backrefs"]
+    outside = tmp_path / "outside"
+    for place in places:
+        # As deep as the place itself and with all that it has: only where it lies tells it from the real one.
+        shutil.copytree(place, outside / place.name, dirs_exist_ok=True)
+    before = {path: path.lstat().st_mtime_ns for path in outside.rglob("*")}
+    swapper = subprocess.Popen([sys.executable, "-c", ROOT_SWAPPER, str(outside), *map(str, places)])
+    done = 0
+    try:
+        for number in range(25):
+            (work / "small").write_text(f"small {number}")
+            (work / "large").write_bytes(os.urandom(1 << 20))
+            for command in (
+                ("alias", "add", "zoo:v0", f"a{number}"), ("log", "small", "-n", "zoo", "-t", "model"),
+                ("log", "large", "-n", "zoo", "-t", "model"), ("use", "zoo:v0", "--run", f"r{number}"),
+            ):  # fmt: skip
+                result = invoke(*command)
+                assert result.code in (0, 2, 3, 4, 6, 8), result
+                done += result.code == 0
+        assert swapper.poll() is None
+    finally:
+        swapper.kill()
+        swapper.wait()
+    assert {path: path.lstat().st_mtime_ns for path in outside.rglob("*")} == before
+    assert done
