@@ -412,10 +412,11 @@ def _write(collection: Collection, path: str, header: dict[str, Any], loaded: di
         proof = [status.st_size, status.st_mtime_ns]
         sealed = jsontext.seal({**header, "proof": proof, "columns": table, "body": xxhash.xxh3_128_hexdigest(body)})
         document = b"".join((_MAGIC, len(sealed).to_bytes(4, "little"), sealed, body))
+        root = collection.chain.root
         try:
-            files.replace_file(path, document)
+            files.replace_file(path, document, root=root)
         except FileNotFoundError:
-            files.make_directories(os.path.dirname(path))
-            files.replace_file(path, document)
+            files.make_within(root, os.path.dirname(path))
+            files.replace_file(path, document, root=root)
     except (OSError, ValueError, RegcliError):
         return
