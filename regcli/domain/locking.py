@@ -150,8 +150,6 @@ def lock_references(context: Context, base: str, references: Sequence[str], dire
         done = []
         for text in references:
             reference = canonical_reference(context, text)
-            # As it was asked for too: a registry that was put under the name may call itself by another.
-            resolve(context, text, action="download")
             pins[reference] = _pin(context, reference, place, pins.get(reference))
             done.append(pins[reference])
         _write(base, pins)
@@ -345,8 +343,7 @@ def hold_to_signature(context: Context, version: Version, pin: Pin) -> None:
     Raises:
         SignatureRefusedError: nobody did, so that the lock or the root was made up.
     """
-    ref = parse_reference(pin.reference, context.project)
-    selector = ref.selector
+    selector = parse_reference(pin.reference, context.project).selector
     registry = version.collection.registry
     if not pin.signed:
         if registry is None or selector.kind != "alias" or selector.text == LATEST:
@@ -355,7 +352,7 @@ def hold_to_signature(context: Context, version: Version, pin: Pin) -> None:
             return
     from regcli.domain.sealing import hold_pin_to_signature, needs_check
 
-    if pin.signed or needs_check(context, version.collection, selector.text, ref.collection.registry):
+    if pin.signed or needs_check(context, version.collection, selector.text):
         hold_pin_to_signature(context, version, selector.text, selector.back)
 
 

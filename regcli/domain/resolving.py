@@ -218,7 +218,7 @@ def _resolve_alias(context: Context, collection: Collection, ref: VersionRef, wh
         return Version(collection, *select(collection, selector, whole, deleted=deleted))
     from regcli.domain import sealing
 
-    if not sealing.needs_check(context, collection, selector.text, ref.collection.registry):
+    if not sealing.needs_check(context, collection, selector.text):
         return Version(collection, *select(collection, selector, whole, deleted=deleted))
     if fold(selector.text) not in collection.state["aliases"]:
         sealing.check_absence(context, collection, selector.text)

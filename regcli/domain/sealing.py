@@ -9,7 +9,7 @@ from __future__ import annotations
 from regcli.domain import roles
 from regcli.domain.resolving import CONTENT
 from regcli.domain.statements import CLEAR, SET, Signed, about, parse_signed, same_alias
-from regcli.errors import IntegrityError, SignatureRefusedError, StorageError
+from regcli.errors import IntegrityError, RegcliError, SignatureRefusedError, StorageError
 from regcli.model import fold, quote
 from regcli.store.trust import sha256_hex
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from regcli.domain.collections import Collection
     from regcli.domain.context import Context
+    from regcli.domain.registries import Registry
     from regcli.domain.resolving import Version
     from regcli.store.manifest import Entry
     from regcli.store.proofs import Proofs
@@ -51,20 +52,39 @@ class Seal:
         return {"alias": self.alias, "signer": self.signer, "issued_at": issued, "expires_at": expires}
 
 
-def needs_check(context: Context, collection: Collection, alias: str, asked: str | None = None) -> bool:
+def needs_check(context: Context, collection: Collection, alias: str) -> bool:
     """Tell whether an alias has to be signed: the settings say so, or this user has seen it signed before.
 
-    `asked` is the name by which the registry was found, which need not be the one that it says it has.
+    Seen in this registry, or in one whose name leads to this registry by now, whatever it calls itself.
     """
     if collection.registry is None:
         return False
     if roles.is_signed(collection.registry.state, alias):
         return True
     try:
-        return context.trust.witness(context.root).requires(collection.registry, fold(alias), asked)
+        witness = context.trust.witness(context.root)
+        return witness.requires(collection.registry, fold(alias)) or any(
+            _leads_to(context, name, collection.registry) for name in witness.registries(fold(alias))
+        )
     except SignatureRefusedError as error:
         take_unsigned(context, error)
         return False
+
+
+def _leads_to(context: Context, name: str, registry: Registry) -> bool:
+    """Tell whether somebody who writes the name, or one that means the same, gets to the registry."""
+    from regcli.domain.registries import SYNONYMS, open_registry_directory, redirected
+    from regcli.store.layout import encode_name
+
+    for spelled in (name, *(synonym for synonym, meant in SYNONYMS.items() if meant == name)):
+        try:
+            found = open_registry_directory(context, encode_name(spelled))
+            if (redirected(context, found) or found).base == registry.base:
+                return True
+        except RegcliError:
+            # A name that leads nowhere does not lead here.
+            continue
+    return False
 
 
 def take_unsigned(context: Context, error: SignatureRefusedError) -> None:

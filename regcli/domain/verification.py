@@ -11,7 +11,6 @@ from regcli.domain.report import Problem, Report
 from regcli.domain.resolving import resolve
 from regcli.domain.vanished import Witnesses
 from regcli.errors import MissingBlobError, NotFoundError, RegcliError, SignatureRefusedError, StorageError, UsageError
-from regcli.model import fold
 from regcli.store import backrefs, files
 from regcli.store.blobs import blob_path
 from regcli.store.content import Content
@@ -347,33 +346,25 @@ def _readable_registry(settings: Chain) -> Registry | None:
 
 def _check_signatures(context: Context, report: Report) -> None:
     """Check who signed the aliases that must be signed, for a user who trusts anybody at all."""
-    from regcli.domain.registries import find_registry, list_registries, signed_names
+    from regcli.domain.registries import list_registries, signed_names
     from regcli.domain.signers import list_signers
 
-    found = [(registry, registry.name) for registry in list_registries(context)]
+    found = list_registries(context)
     seen = context.trust.has_seen(context.root)
-    if not seen and not any(signed_names(registry.state) for registry, _ in found):
+    if not seen and not any(signed_names(registry.state) for registry in found):
         return
     try:
         if not list_signers(context.trust):
             context.warnings.append("signatures of aliases were not checked: you trust no signers yet (`regcli trust add`)")
             return
-        known = {fold(name) for _, name in found}
-        for name in context.trust.witness(context.root).registries() if seen else ():
-            if name not in known:
-                # Another registry may have been put under the name.
-                try:
-                    found.append((find_registry(context, name), name))
-                except RegcliError:
-                    continue
-        for registry, asked in found:
-            _check_signed_aliases(context, report, registry, asked, seen=seen)
+        for registry in found:
+            _check_signed_aliases(context, report, registry, seen=seen)
     except SignatureRefusedError as error:
         # What the user keeps about signatures cannot be used. That is one problem more, and hides none of the others.
         report.problems.append(Problem("history", context.root.path, error.message))
 
 
-def _check_signed_aliases(context: Context, report: Report, registry: Registry, asked: str, *, seen: bool) -> None:
+def _check_signed_aliases(context: Context, report: Report, registry: Registry, *, seen: bool) -> None:
     from regcli.domain.sealing import check_absence, check_alias, needs_check
 
     for collection in list_collections(context, registry.base, registry):
@@ -384,7 +375,7 @@ def _check_signed_aliases(context: Context, report: Report, registry: Registry, 
             try:
                 if index is None:
                     check_absence(context, collection, shown)
-                elif needs_check(context, collection, shown, asked):
+                elif needs_check(context, collection, shown):
                     check_alias(context, collection, shown, index, collection.snapshot.records.get(index))
             except SignatureRefusedError as error:
                 report.problems.append(Problem("history", collection.chain.log, error.message, f"{collection.ref}:{shown}"))

@@ -163,14 +163,13 @@ class Witness:
         self._root = _Memory(directory, root_id)
         self._here = _Memory(directory, path_subject(path))
 
-    def requires(self, registry: Registry, key: str, asked: str | None = None) -> bool:
+    def requires(self, registry: Registry, key: str) -> bool:
         """Tell whether an alias of a registry was once seen signed, whatever the registry's settings say now.
 
-        A registry is known by its place and by its names, its own and the one that was `asked` for: another one under the
-        name has to be as good.
+        A registry is known by its place and by its name: another one under the name has to be as good.
         """
-        names = {name_key(registry.name), name_key(asked or registry.name)}
-        return self._root.requires([registry.place, *names], key) or self._here.requires(names, key)
+        name = name_key(registry.name)
+        return self._root.requires([registry.place, name], key) or self._here.requires([name], key)
 
     def mark(self, place: str, key: str) -> Mark | None:
         """Return the newest statement that was seen of an alias of a collection, or None.
@@ -182,10 +181,10 @@ class Witness:
         found: Mark | None = self._root.document()["aliases"].get(place, {}).get(key)
         return found
 
-    def registries(self) -> list[str]:
-        """Return the keys of the names of registries that had signed aliases. Raises as `mark` does."""
-        required = {**self._root.document()["required"], **self._here.document()["required"]}
-        return sorted(name for name, aliases in required.items() if aliases and "/" not in name)
+    def registries(self, key: str) -> list[str]:
+        """Return the keys of the names of registries in which an alias was seen signed. Raises as `mark` does."""
+        required = [*self._root.document()["required"].items(), *self._here.document()["required"].items()]
+        return sorted({name for name, aliases in required if key in aliases and "/" not in name})
 
     def aliases(self, place: str) -> list[str]:
         """Return the keys of the aliases of a collection of which a statement was seen. Raises as `mark` does."""

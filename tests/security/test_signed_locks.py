@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,10 +139,19 @@ def test_a_name_that_leads_to_a_registry_of_another_name_is_not_locked(place: Pl
     redirect = {**first, "place": "registries/innocent", "ops": [{"op": "redirect", "to": "models", "id": "c" * 32}]}
     (place.root / "registries/innocent/settings").mkdir(parents=True)
     write_log(place.root / "registries/innocent/settings", [redirect])
-    assert regcli("resolve", "innocent/zoo:production").ok().lines == ["innocent/zoo:v1"]
-    done = regcli("lock", REF)
-    assert done.code == 5
+    home = place.fresh_home()
+    assert place.run("resolve", "innocent/zoo:production", home=home).ok().lines == ["innocent/zoo:v1"]
+    for command in (("lock", REF), ("resolve", REF), ("resolve", "innocent/zoo:production")):
+        done = regcli(*command)
+        assert done.code == 5, command
     assert not (place.work / "regcli.lock").exists()
+    script = "import regcli\nprint(regcli.Api().registry('model').versions(filter={'alias': 'production'})[0].version)\n"
+    asked = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=place.work, env=clean_environment(place.home, place.root), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "must be signed" in asked.stderr
+    assert asked.stdout == ""
 
 
 # What a signer is led to sign
