@@ -1,4 +1,4 @@
-"""From files to entries: walk, look into the stat cache, read and stage what is new."""
+"""From files to entries: walk, look into the stat cache, have read what is new."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from struct import Struct
 
 import xxhash
 
-from regcli.errors import MissingPathError, SourceChangedError, UsageError
+from regcli.errors import MissingPathError, UsageError
 from regcli.model import quote
-from regcli.store import blobs, files, packs
+from regcli.store import files
 from regcli.store.manifest import (
     EXECUTABLE,
     FILE,
@@ -22,6 +22,7 @@ from regcli.store.manifest import (
     problem_in_paths,
     sort_entries,
 )
+from regcli.store.reading import Reader
 from regcli.store.statcache import Section, Summary, make_key, no_section, pack_rows
 from regcli.store.walk import Walk, refuse_special
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
     Part = tuple[str, str, bytes]  # prefix of a directory, its files' names with "/" between them, a ROW for each
 
-_OPEN = files.READ & ~files.NOFOLLOW
 # The columns of a ROW that are asked for.
 _KEYS = Struct("<40s8x")
 _SIZES = Struct("<16xQ16xQ")
@@ -262,12 +262,13 @@ class _Run:
     """The state of one `ingest`."""
 
     __slots__ = (
-        "_algorithm", "_answers", "_batch", "_link_mode", "_listing", "_md5", "_progress", "_rehash", "_section", "_told",
-        "_unless", "learned_all", "result",
+        "_algorithm", "_answers", "_batch", "_link_mode", "_listing", "_md5", "_progress", "_reader", "_rehash", "_section",
+        "_told", "_unless", "learned_all", "result",
     )  # fmt: skip
 
     def __init__(self, batch: Batch | None, *, link_mode: str, md5: bool, progress: Progress | None) -> None:
         self._batch = batch
+        self._reader = Reader(batch, link_mode=link_mode, md5=md5)
         self._link_mode = link_mode
         self._md5 = md5
         self._progress = progress
@@ -402,81 +403,20 @@ class _Run:
             self._add(path, value, status)
 
     def _take(self, path: str, name: str, directory: int | None, where: str, key: bytes) -> None:
-        value, status = self._read(name, directory, where, key)
+        value, status, key_after = self._reader.read(name, directory, where, key)
+        if key_after != key:
+            # It is no longer what the walk saw.
+            self._algorithm = ""
+        self._section.fresh += key_after + value
+        self.result.bytes_read += status.st_size
+        if self._link_mode == "move" and self._batch is not None:
+            self.result.moved.append((os.path.abspath(where), key_after))
         self._add(path, value, status)
 
     def _add(self, path: str, value: bytes, status: os.stat_result) -> None:
         flags = EXECUTABLE if status.st_mode & 0o111 else FILE
         extra = {"md5": value[16:].hex()} if self._md5 else None
         self.result.entries.append((path, value[:16].hex(), status.st_size, flags, extra))
-
-    def _read(self, name: str, directory: int | None, where: str, key: bytes) -> tuple[bytes, os.stat_result]:
-        try:
-            descriptor = os.open(name, _OPEN, dir_fd=directory)
-        except FileNotFoundError as error:
-            raise SourceChangedError(
-                f"{where} vanished while it was logged", hint="log it when nothing writes to it"
-            ) from error
-        except OSError as error:
-            raise files.explain(error, f"cannot read {where}") from error
-        try:
-            size = int.from_bytes(key[16:24], "little")
-            if size < packs.SMALL and self._link_mode != "hardlink":
-                # The walk's stat is the look from before: one call fewer for each file.
-                try:
-                    data = os.read(descriptor, size + 1)
-                    after = os.fstat(descriptor)
-                except OSError as error:
-                    raise files.explain(error, f"cannot read {where}") from error
-                if len(data) == size and make_key(after) == key:
-                    digest = xxhash.xxh3_128_digest(data)
-                    if self._batch is not None:
-                        self._batch.put_small(digest, data)
-                    value = digest + blobs.md5_of(data) if self._md5 else digest
-                    self._learn(value, after, where)
-                    return value, after
-            value, after = self._read_slowly(descriptor, where)
-            if make_key(after) != key:
-                # It is no longer what the walk saw.
-                self._algorithm = ""
-            return value, after
-        finally:
-            os.close(descriptor)
-
-    def _read_slowly(self, descriptor: int, where: str) -> tuple[bytes, os.stat_result]:
-        if self._batch is None:
-            value = self._hash_only(descriptor, where)
-        else:
-            # The link is made from the path; a file that was replaced meanwhile is noticed and copied.
-            link_from = os.path.realpath(where) if self._link_mode != "copy" else None
-            digest, _, md5 = self._batch.put_descriptor(descriptor, where, md5=self._md5, link_from=link_from)
-            value = digest + md5
-        try:
-            after = os.fstat(descriptor)
-        except OSError as error:
-            raise files.explain(error, f"cannot read {where}") from error
-        self._learn(value, after, where)
-        return value, after
-
-    def _hash_only(self, descriptor: int, where: str) -> bytes:
-        for _ in range(3):
-            try:
-                before = os.fstat(descriptor)
-                refuse_special(where, before.st_mode)
-                update, finish = blobs.md5_updater() if self._md5 else (None, None)
-                digest, size = blobs.hash_file(descriptor, update)
-                after = os.fstat(descriptor)
-            except OSError as error:
-                raise files.explain(error, f"cannot read {where}") from error
-            if size == after.st_size and blobs.is_unchanged(before, after):
-                return digest + finish() if finish is not None else digest
-        raise SourceChangedError(f"{where} kept changing while it was read", hint="log it when nothing writes to it")
-
-    def _learn(self, value: bytes, status: os.stat_result, where: str) -> None:
-        self._section.add(status, value)
-        self.result.bytes_read += status.st_size
-        if self._link_mode == "move" and self._batch is not None:
-            self.result.moved.append((os.path.abspath(where), make_key(status)))
 
     def report(self) -> None:
         """Tell how far it is."""
