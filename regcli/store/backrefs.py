@@ -81,11 +81,12 @@ def _read(path: str) -> tuple[str, str, int] | None:
     try:
         document = jsontext.loads(files.read_document(path, 65536), path)
         kind, place, number = str(document["kind"]), str(document["place"]), int(document["number"])
+        is_this = path.endswith(f"/{_marker_name(kind, place, number)}")
     except StorageError:
         raise
     except (RegcliError, OSError, KeyError, TypeError, ValueError):
         return None
-    return (kind, place, number) if path.endswith(f"/{_marker_name(kind, place, number)}") else None
+    return (kind, place, number) if is_this else None
 
 
 def read_backrefs(

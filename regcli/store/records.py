@@ -20,6 +20,8 @@ RECENT = 32
 SMALL = 32
 LARGE = 256
 MAX_CHANGED = 48
+# Of the names of pages, before `.json`.
+_NAME = frozenset("0123456789abcdef-")
 
 
 class Records:
@@ -59,7 +61,7 @@ class Records:
         self.recent: dict[str, Record] = document.get("recent", {})
         self.changed: dict[str, Record] = document.get("changed", {})
         self.pages: list[list[Any]] = document.get("pages", [])
-        if document and check is not None:
+        if document:
             _check_document(self, check)
 
     def copy(self) -> Records:
@@ -146,11 +148,10 @@ class Records:
         records = document.get("records") if document is not None else None
         if not isinstance(records, dict):
             return None
-        if self._check is not None:
-            try:
-                _check_records(records, self._check)
-            except (KeyError, TypeError, ValueError, AttributeError):
-                return None
+        try:
+            _check_records(records, self._check)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
         return records
 
     @property
@@ -214,19 +215,24 @@ class Records:
         files.remove_names(self._directory, names, self._root)
 
 
-def _check_document(records: Records, check: Callable[[Any], None]) -> None:
+def _check_document(records: Records, check: Callable[[Any], None] | None) -> None:
     _check_records(records.recent, check)
     _check_records(records.changed, check)
+    if type(records.pages) is not list:
+        raise ValueError("pages are malformed")
     for first, last, name in records.pages:
-        if type(first) is not int or type(last) is not int or type(name) is not str or "/" in name:
+        if type(first) is not int or type(last) is not int or type(name) is not str or name[-5:] != ".json":
+            raise ValueError("a page is malformed")
+        if not _NAME.issuperset(name[:-5]):
             raise ValueError("a page is malformed")
 
 
-def _check_records(records: dict[str, Record], check: Callable[[Any], None]) -> None:
+def _check_records(records: dict[str, Record], check: Callable[[Any], None] | None) -> None:
     for key, record in records.items():
-        if not key.isdecimal():
+        if not key.isdecimal() or len(key) > 20:
             raise ValueError("a record has no number")
-        check(record)
+        if check is not None:
+            check(record)
 
 
 def _checksum_of(data: bytes) -> str:
