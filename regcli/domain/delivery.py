@@ -209,8 +209,8 @@ def _attempt(context: Context, notice: Notice, report: Report, failed: list[Noti
         if automation.definition["created_by"] == context.user:
             context.warnings.append(_not_released(automation))
         return
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        outcome = Outcome(None, f"the notice or the automation is malformed: {error!r}")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        outcome = Outcome(None, f"the notice or the automation is malformed: {error!r:.300}")
     notice.record(_record(context, outcome.status, outcome.error, round((time.monotonic() - begun) * 1000)))
     if outcome.error is None:
         notice.finish(outbox.DELIVERED)
@@ -261,7 +261,8 @@ def _find(context: Context, notice: Notice) -> tuple[dict[str, Any] | None, dict
         return None, None
     if marker["seq"] in chain.voids or not isinstance(commit, dict):
         return {}, None
-    for entry in commit.get("outbox") or ():
+    listed = commit.get("outbox")
+    for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict) and entry.get("event_id") == notice.event_id:
             # A notice of one's own is known to the commit by its id only, and lies where nobody else could have put it.
             if "event" not in entry:
@@ -275,8 +276,8 @@ def _definition(context: Context, entry: dict[str, Any]) -> Automation | None:
     from regcli.domain.registries import directory_at, open_registry_directory
     from regcli.domain.settings import root_settings
 
-    store = str(entry["store"])
-    name = str(entry["automation"])
+    store = str(entry.get("store"))
+    name = str(entry.get("automation"))
     found: list[Automation] = []
     if store == "user":
         found = own_automations(context)
@@ -289,7 +290,7 @@ def _definition(context: Context, entry: dict[str, Any]) -> Automation | None:
         registry = open_registry_directory(context, directory)
         if registry.exists:
             found = [Automation(key, kept, registry) for key, kept in sound(registry.state["automations"])]
-    return next((item for item in found if item.name == name and item.definition["id"] == entry["definition"]), None)
+    return next((item for item in found if item.name == name and item.definition["id"] == entry.get("definition")), None)
 
 
 def send(context: Context, automation: Automation, facts: Facts) -> Outcome:

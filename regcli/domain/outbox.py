@@ -33,6 +33,8 @@ CANCELLED = "cancelled"
 KEPT = 1000
 # A marker is written just before its commit. One without a commit that is older than this stands for a writer that died.
 ABANDONED = 7 * 86400.0
+# Bytes of the records of tries: there are twenty at most, and others may have written them.
+_MAX_TRIES = 1 << 20
 
 
 class Announcement:
@@ -323,7 +325,7 @@ def _read(directory: str, name: str, tries: Sequence[str]) -> Notice | None:
     found: list[dict[str, Any]] = []
     for file in tries:
         try:
-            lines = files.read_document(f"{directory}/{file}").splitlines()
+            lines = files.read_document(f"{directory}/{file}", _MAX_TRIES).splitlines()
         except (OSError, RegcliError):
             continue
         for line in lines:

@@ -234,8 +234,11 @@ def _scan(path: str) -> Iterator[tuple[Row, bytes]]:
             raise IntegrityError(f"{path} is not a regular file")
         offset = 0
         last: int | None = None
-        for line in stream:
+        # A line that never ends must not be held in memory.
+        while line := stream.readline(MAX_LINE + 1):
             if not line.endswith(b"\n"):
+                if len(line) > MAX_LINE:
+                    raise IntegrityError(f"{path} is corrupt at byte {offset}: a line is longer than {MAX_LINE} bytes")
                 return
             offset += len(line)
             row = jsontext.loads(line, path)
