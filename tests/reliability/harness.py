@@ -118,8 +118,10 @@ class HangError(Exception):
     """A command did not come to an end."""
 
 
-def inside(*arguments: str | Path, root: Path | str, cwd: Path | str, patience: int = 20) -> Run:
+def inside(*arguments: str | Path, root: Path | str, cwd: Path | str, patience: int = 20, **variables: str) -> Run:
     """Run `regcli ARGUMENTS…` in this process: the same program, without the start of an interpreter.
+
+    `variables` are added to the environment of the run.
 
     Raises:
         HangError: it took longer than `patience` seconds.
@@ -137,7 +139,7 @@ def inside(*arguments: str | Path, root: Path | str, cwd: Path | str, patience: 
     settings = {name: os.environ[name] for name in os.environ if name.startswith(("REGCLI_", "XDG_", "HOME"))}
     for name in settings:
         del os.environ[name]
-    os.environ["HOME"] = f"{root}.home-{os.geteuid()}"
+    os.environ.update({"HOME": f"{root}.home-{os.geteuid()}", **variables})
     signal.alarm(patience)
     try:
         os.chdir(cwd)
@@ -147,6 +149,8 @@ def inside(*arguments: str | Path, root: Path | str, cwd: Path | str, patience: 
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
         os.chdir(here)
+        for name in variables:
+            del os.environ[name]
         os.environ.update(settings)
     texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]
     return Run(tuple(words), code, *texts)
