@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from regcli.domain import released, roles
 from regcli.domain.collections import Collection, open_place
-from regcli.domain.events import EVENTS, METRIC, is_collection
+from regcli.domain.events import EVENTS, METRIC
 from regcli.domain.own_automations import change_own, own_path, read_own
 from regcli.domain.registries import (
     Registry,
@@ -25,6 +25,7 @@ from regcli.domain.settings import root_chain, root_settings
 from regcli.errors import ConflictError, NotFoundError, RegcliError, RoleError, UsageError
 from regcli.model import is_unprintable, quote
 from regcli.store import files
+from regcli.store.layout import is_collection_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _shown_scope(context: Context, automation: Automation) -> str:
     try:
         if directory is not None:
             return f"{open_registry_directory(context, directory).name}/"
-        if is_collection(scope):
+        if is_collection_place(scope):
             return open_place(context, scope).ref
     except (RegcliError, TypeError):
         return scope
@@ -426,7 +427,7 @@ def _change(
         if after is None and held is None:
             raise NotFoundError(f"automation {quote(name)} was removed meanwhile")
         if registry is not None:
-            _require_right(context, Automation(name, after or held, Registry(registry.base, registry.chain, snapshot)))
+            _require_right(context, Automation(name, after or held, Registry(registry.chain, snapshot)))
         return [{"op": "automation", "name": name, "before": held if after is None else before, "after": after}]
 
     if registry is not None:

@@ -16,7 +16,7 @@ from regcli.domain.shapes import check_collection
 from regcli.errors import RegcliError
 from regcli.model import fold
 from regcli.store import files, jsontext
-from regcli.store.layout import collection_paths
+from regcli.store.layout import collection_paths, is_collection_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,9 +192,8 @@ class Catalog:
     def source(self, place: str) -> Entry | None:
         """Return the entry of the source collection at a place of the root, or None where it cannot be read."""
         if place not in self._sources:
-            parts = place.split("/")
             entry = None
-            if len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections" and not {"", ".", ".."} & set(parts):
+            if place.startswith("projects/") and is_collection_place(place):
                 entry = self._guarded(f"{self._context.root.path}/{place}", None, columns=True)
                 if entry is not None and entry.is_link:
                     # Only what a log says can lead here; whoever wrote it made a link of a link.

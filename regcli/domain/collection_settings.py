@@ -236,7 +236,7 @@ def _reserve(context: Context, collection: Collection, new: str) -> None:
     prepare_collection(collection.registry, chain.base)
 
     def check(snapshot: Snapshot) -> list[Operation]:
-        there = Collection(chain.base, chain, snapshot, collection.registry)
+        there = Collection(chain, snapshot, collection.registry)
         moved = redirected(context, there)
         if moved is not None and moved.base == collection.base:
             return []

@@ -12,10 +12,10 @@ from __future__ import annotations
 from regcli.domain import roles
 from regcli.domain.registries import Registry, apply_name, find_registry, follow_redirect, open_registry_directory
 from regcli.domain.shapes import check_collection, check_record
-from regcli.errors import ConflictError, IntegrityError, NotFoundError, RenamedError
+from regcli.errors import ConflictError, IntegrityError, NotFoundError, RegcliError, RenamedError
 from regcli.model import CollectionRef, fold, quote
 from regcli.store.chain import Chain
-from regcli.store.layout import collection_path, collection_paths, project_path
+from regcli.store.layout import collection_path, collection_paths, is_collection_place, project_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,9 +218,9 @@ class Collection:
 
     __slots__ = ("base", "chain", "registry", "snapshot")
 
-    def __init__(self, base: str, chain: Chain, snapshot: Snapshot, registry: Registry | None) -> None:
+    def __init__(self, chain: Chain, snapshot: Snapshot, registry: Registry | None) -> None:
         """Bundle what was found."""
-        self.base = base
+        self.base = chain.base
         self.chain = chain
         self.snapshot = snapshot
         self.registry = registry
@@ -277,7 +277,7 @@ class Collection:
 
     def at(self, snapshot: Snapshot) -> Collection:
         """Return the collection in another state of its log, such as the one that a transaction checks."""
-        return Collection(self.base, self.chain, snapshot, self.registry)
+        return Collection(self.chain, snapshot, self.registry)
 
     def reread(self) -> Collection:
         """Return the collection as it is now."""
@@ -311,7 +311,7 @@ def chain_of(context: Context, base: str, registry: Registry | None) -> Chain:
 def open_collection_directory(context: Context, base: str, registry: Registry | None) -> Collection:
     """Open the collection that lies in a directory."""
     chain = chain_of(context, base, registry)
-    return Collection(base, chain, chain.read(), registry)
+    return Collection(chain, chain.read(), registry)
 
 
 def open_place(context: Context, place: str) -> Collection:
@@ -320,14 +320,10 @@ def open_place(context: Context, place: str) -> Collection:
     Raises:
         IntegrityError: the place is not one that this program writes.
     """
-    parts = place.split("/")
-    registry = None
-    if any(part in ("", ".", "..") for part in parts):
+    if not is_collection_place(place):
         raise IntegrityError(f"{quote(place)} is not a place in the root")
-    if len(parts) == 4 and parts[0] == "registries" and parts[2] == "collections":
-        registry = open_registry_directory(context, parts[1])
-    elif not (len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections"):
-        raise IntegrityError(f"{quote(place)} is not a place in the root")
+    top, directory, *_ = place.split("/")
+    registry = open_registry_directory(context, directory) if top == "registries" else None
     return open_collection_directory(context, f"{context.root.path}/{place}", registry)
 
 
@@ -459,7 +455,7 @@ def with_fresh_settings(context: Context, collection: Collection) -> Collection:
     """Return the collection with its registry's settings as they are now: under the settings lock, those that count."""
     if collection.registry is None:
         return collection
-    return Collection(collection.base, collection.chain, collection.snapshot, find_registry(context, collection.registry.name))
+    return Collection(collection.chain, collection.snapshot, find_registry(context, collection.registry.name))
 
 
 def each_collection(context: Context, owner: str, registry: Registry | None) -> Iterator[Collection]:
@@ -467,8 +463,6 @@ def each_collection(context: Context, owner: str, registry: Registry | None) -> 
 
     One that is damaged is skipped with a warning, so that it never spoils the others.
     """
-    from regcli.errors import RegcliError
-
     for base in collection_paths(owner):
         try:
             collection = open_collection_directory(context, base, registry)

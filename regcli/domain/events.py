@@ -35,14 +35,6 @@ EVENTS = {
 _COLLECTION_TAGS = {"tag-added": "ADD_COLLECTION_TAG", "tag-removed": "REMOVE_COLLECTION_TAG"}
 
 
-def is_collection(place: str) -> bool:
-    """Tell whether a place of the root is a collection's; a registry, project or run may be *named* `collections`."""
-    parts = place.split("/")
-    return (len(parts) == 4 and parts[0] == "registries") or (
-        len(parts) == 5 and parts[0] == "projects" and parts[3] == "collections"
-    )
-
-
 def event_type(event: Event) -> str:
     """Return the event's name in the payloads of W&B."""
     name: str = event["event"]

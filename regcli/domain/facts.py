@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from regcli.domain.events import METRIC, is_collection
+from regcli.domain.events import METRIC
 from regcli.errors import RegcliError
+from regcli.store.layout import is_collection_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _thing(context: Context, event: dict[str, Any]) -> Facts:
     version = event.get("version")
     nothing: Facts = {"registry": None, "entity": context.root.entity, "project": None}
     try:
-        if not is_collection(place):
+        if not is_collection_place(place):
             name = open_registry_directory(context, place.split("/")[1]).name
             return {**nothing, "ref": name, "registry": name}
         collection = open_place(context, place)

@@ -11,9 +11,10 @@ import os
 
 from regcli.domain.automations import Automation, name_test, own_automations, sound
 from regcli.domain.background import DEEPEST, chain_depth
-from regcli.domain.events import METRIC, collection_events, is_collection, settings_events, subject
+from regcli.domain.events import METRIC, collection_events, settings_events, subject
 from regcli.errors import RegcliError
 from regcli.store import files, jsontext
+from regcli.store.layout import is_collection_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _matches(
     context: Context, place: str, chain: Chain, snapshot: Snapshot, ops: Sequence[Operation]
 ) -> Iterator[tuple[Automation, Event]]:
     parts = place.split("/")
-    if is_collection(place):
+    if is_collection_place(place):
         events = list(collection_events(context, place, snapshot, ops))
     elif chain.log.endswith("/settings") and parts[0] == "registries":
         events = list(settings_events(place, ops))

@@ -112,9 +112,9 @@ class Registry:
 
     __slots__ = ("base", "chain", "snapshot")
 
-    def __init__(self, base: str, chain: Chain, snapshot: Snapshot) -> None:
-        """Bundle what `find_registry` found."""
-        self.base = base
+    def __init__(self, chain: Chain, snapshot: Snapshot) -> None:
+        """Take its settings log, and what that says."""
+        self.base = chain.base
         self.chain = chain
         self.snapshot = snapshot
 
@@ -198,7 +198,7 @@ def directory_at(place: str) -> str | None:
 def open_registry_directory(context: Context, directory_name: str) -> Registry:
     """Open the registry that lies in a directory of `registries/`."""
     chain = open_chain(context, directory_name)
-    return Registry(chain.base, chain, chain.read())
+    return Registry(chain, chain.read())
 
 
 def _follow(context: Context, name: str) -> Registry:
@@ -344,7 +344,7 @@ def create_registry(
     def check(snapshot: Snapshot) -> list[dict[str, Any]]:
         if snapshot.state["name"] is not None and not snapshot.state["removed"]:
             raise ConflictError(f"registry {quote(snapshot.state['name'])} exists already", hint="choose another name")
-        if redirected(context, Registry(registry.base, registry.chain, snapshot)) is not None:
+        if redirected(context, Registry(registry.chain, snapshot)) is not None:
             raise ConflictError(f"the name {quote(name)} was taken by a rename at the same time", hint="choose another name")
         return [{"op": "create", "settings": settings}]
 
@@ -419,7 +419,7 @@ def unprotect(context: Context, registry: Registry, aliases: Sequence[Alias], *,
                     hint=f"protected: {', '.join(protected_names(snapshot.state)) or 'none'}",
                 )
             ops.append({"op": "unprotect", "alias": str(alias), "before": before, "after": None})
-        require_signatures_kept(context, Registry(registry.base, registry.chain, snapshot), ops)
+        require_signatures_kept(context, Registry(registry.chain, snapshot), ops)
         return ops
 
     return change_settings(context, registry, check, reason=reason)

@@ -79,7 +79,7 @@ def edit_registry(
             roles.require(state, context.user, "rename-registry")
             _refuse_new_name(registry, rename)
             if fold(rename) != fold(state["name"]):
-                _require_unsigned(context, Registry(registry.base, registry.chain, snapshot), "renamed")
+                _require_unsigned(context, Registry(registry.chain, snapshot), "renamed")
             ops.append({"op": "rename", "before": state["name"], "after": str(rename)})
         if description is not None:
             roles.require(state, context.user, "edit-registry")
@@ -165,7 +165,7 @@ def _reserve(context: Context, registry: Registry, name: RegistryName) -> None:
         reserve_registry_directory(context.root.path, chain.base)
 
     def check(snapshot: Snapshot) -> list[Operation]:
-        there = Registry(chain.base, chain, snapshot)
+        there = Registry(chain, snapshot)
         moved = redirected(context, there)
         if moved is not None and moved.base == registry.base:
             return []
@@ -217,7 +217,7 @@ def remove_registry(context: Context, name: RegistryName, *, reason: str | None 
     registry = find_registry(context, name)
 
     def check(snapshot: Snapshot) -> list[Operation]:
-        require_removable(context, Registry(registry.base, registry.chain, snapshot))
+        require_removable(context, Registry(registry.chain, snapshot))
         return [{"op": "remove"}]
 
     return change_settings(context, registry, check, reason=reason)
@@ -367,7 +367,7 @@ def apply_settings(context: Context, path: str, *, dry_run: bool = False, reason
             )
         _refuse_automations(state, document, path)
         ops = _differences(context, registry, state, wanted)
-        require_signatures_kept(context, Registry(registry.base, registry.chain, snapshot), ops)
+        require_signatures_kept(context, Registry(registry.chain, snapshot), ops)
         applied.changes = [_in_words(op) for op in ops]
         return ops
 

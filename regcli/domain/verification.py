@@ -339,7 +339,7 @@ def _readable_registry(settings: Chain) -> Registry | None:
     from regcli.domain.registries import Registry
 
     try:
-        return Registry(settings.base, settings, settings.read())
+        return Registry(settings, settings.read())
     except RegcliError:
         return None
 
