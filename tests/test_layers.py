@@ -93,5 +93,5 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
 
 
 def test_the_walk_sees_every_kind_of_import() -> None:
-    source = "import os\nfrom regcli import model, __version__\ndef f():\n    from regcli.store.files import Lock\n"
-    assert [module for module, _ in imported(ast.parse(source))] == ["os", "regcli.model", "regcli", "regcli.store.files"]
+    source = "import os\nfrom regcli import model, __version__\ndef f():\n    from regcli.store.locks import Lock\n"
+    assert [module for module, _ in imported(ast.parse(source))] == ["os", "regcli.model", "regcli", "regcli.store.locks"]

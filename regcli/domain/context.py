@@ -8,7 +8,6 @@ import time
 from regcli.domain.trust import Trust
 from regcli.errors import NotFoundError, OutcomeUnknownError, RegcliError
 from regcli.model import EntityName, ProjectRef, parse_project
-from regcli.store import files
 from regcli.store.chain import Attempts
 from regcli.store.root import Root, create_root, open_root
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from regcli.store.chain import Chain, Snapshot
+    from regcli.store.locks import Lock
 
     Operation = dict[str, Any]
     Check = Callable[[Snapshot], list[Operation]]
@@ -295,7 +295,7 @@ class Held:
         self._context = context
         self._name = name
         self._exclusive = exclusive
-        self._lock: files.Lock | None = None
+        self._lock: Lock | None = None
 
     def __enter__(self) -> Self:
         """Take the lock, or raise BusyError.
@@ -303,10 +303,12 @@ class Held:
         The gate before it is held only while waiting: who waits for the exclusive lock keeps it, so that a stream of short
         shared holders cannot keep a deletion out for ever.
         """
+        from regcli.store.locks import Lock
+
         context = self._context
         directory = context.root.open_locks()
-        gate = files.Lock(context.root.lock_path(f"{self._name}-gate"), dir_fd=directory)
-        self._lock = files.Lock(context.root.lock_path(self._name), dir_fd=directory)
+        gate = Lock(context.root.lock_path(f"{self._name}-gate"), dir_fd=directory)
+        self._lock = Lock(context.root.lock_path(self._name), dir_fd=directory)
         try:
             for lock in (gate, self._lock):
                 lock.acquire(exclusive=self._exclusive, wait=context.wait, clock=time.monotonic, sleep=context.sleep)

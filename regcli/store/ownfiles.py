@@ -12,6 +12,7 @@ import time
 
 from regcli.errors import StorageError, UsageError
 from regcli.store import files
+from regcli.store.locks import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Changing:
 
     def __init__(self, path: str, *, wait: float, sleep: Callable[[float], None] = time.sleep) -> None:
         """Name the file, which need not exist, and how long others are waited for."""
-        self._lock = files.Lock(f"{path}.lock")
+        self._lock = Lock(f"{path}.lock")
         self._wait = wait
         self._sleep = sleep
 

@@ -1,4 +1,4 @@
-"""The file-system calls of the store: create-exclusive, replace, directories, locks."""
+"""The file-system calls of the store: create-exclusive, replace, directories, and that nothing leads out of a root."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from regcli.errors import BusyError, IntegrityError, OutcomeUnknownError, StorageError
+from regcli.errors import IntegrityError, OutcomeUnknownError, StorageError
 from regcli.store import files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def leftovers(directory: Path) -> list[str]:
@@ -224,70 +221,62 @@ def test_what_stands_in_the_way_of_a_derived_file_is_moved_not_deleted(tmp_path:
     assert (moved / "treasure").read_text() == "not ours"
 
 
-@pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock `tmp_path/x.lock` exclusively."""
-    program = (
-        "import sys, time; from regcli.store import files\n"
-        "lock = files.Lock(sys.argv[1])\n"
-        "lock.acquire(exclusive=True, wait=5, clock=time.monotonic, sleep=time.sleep)\n"
-        "print('held', flush=True); time.sleep(600)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "x.lock")], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+def test_a_directory_of_a_root_is_told_from_one_behind_a_link(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "a/b/c").mkdir(parents=True)
+    (tmp_path / "elsewhere/a/b/c").mkdir(parents=True)
+    (tmp_path / "way").symlink_to(tmp_path)
+    for top in (root, tmp_path / "way/root"):
+        for place in ("", "/.", "/a", "/a/b/c"):
+            os.close(files.open_within(str(top), f"{top}{place}"))
+    (root / "link").symlink_to(tmp_path / "elsewhere/a")
+    (root / "a/up").symlink_to("..")
+    for place, link in (("link", "link"), ("link/b", "link"), ("link/b/c", "link"), ("a/up/a", "a/up")):
+        with pytest.raises(IntegrityError, match=f"{root}/{link} is a symbolic link, which is not followed in a root"):
+            files.open_within(str(root), f"{root}/{place}")
+    for name in ("new", "b/new", "b/c/new/er"):
+        with pytest.raises(IntegrityError, match="symbolic link"):
+            files.make_within(str(root), f"{root}/link/{name}")
+    with pytest.raises(FileNotFoundError):
+        files.open_within(str(root), f"{root}/a/none")
 
 
-class Clock:
-    """Time that passes only while one sleeps."""
+def test_a_directory_that_is_swapped_after_the_look_is_written_to_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    opening = os.open
 
-    def __init__(self) -> None:
-        self.moment = 0.0
+    def swap(path: str, flags: int, *arguments: Any, **named: Any) -> int:
+        if flags & os.O_CREAT and (root / "a").is_dir() and not (root / "a").is_symlink():
+            (root / "a").rename(root / "real")
+            (root / "a").symlink_to(outside)
+        return opening(path, flags, *arguments, **named)
 
-    def now(self) -> float:
-        return self.moment
+    def write(path: str) -> None:
+        if number:
+            files.create_exclusive(path, b"bytes", root=str(root))
+        else:
+            files.replace_file(path, b"bytes", root=str(root))
 
-    def sleep(self, seconds: float) -> None:
-        self.moment += seconds
-
-
-@pytest.mark.parametrize("exclusive", [True, False])
-def test_a_lock_is_waited_for_no_longer_than_asked(tmp_path: Path, holder: subprocess.Popen[str], exclusive: bool) -> None:
-    clock = Clock()
-    lock = files.Lock(str(tmp_path / "x.lock"))
-    with pytest.raises(BusyError, match="is locked by another process"):
-        lock.acquire(exclusive=exclusive, wait=3.0, clock=clock.now, sleep=clock.sleep)
-    assert 3.0 <= clock.moment < 3.3
-
-
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    holder.kill()
-    holder.wait()
-    lock = files.Lock(str(tmp_path / "x.lock"))
-    lock.acquire(exclusive=True, wait=0, clock=time.monotonic, sleep=time.sleep)
-    lock.release()
-
-
-def test_readers_share_a_lock_and_keep_a_writer_out(tmp_path: Path) -> None:
-    path = str(tmp_path / "x.lock")
-    clock = Clock()
-    one, two, writer = files.Lock(path), files.Lock(path), files.Lock(path)
-    one.acquire(exclusive=False, wait=0, clock=clock.now, sleep=clock.sleep)
-    two.acquire(exclusive=False, wait=0, clock=clock.now, sleep=clock.sleep)
-    with pytest.raises(BusyError):
-        writer.acquire(exclusive=True, wait=0, clock=clock.now, sleep=clock.sleep)
-    one.release()
-    two.release()
-    writer.acquire(exclusive=True, wait=0, clock=clock.now, sleep=clock.sleep)
-    writer.release()
-    assert (tmp_path / "x.lock").exists(), "the file of a lock is never deleted"
+    for number in range(2):
+        (root / "a/b").mkdir(parents=True)
+        (outside / "b").mkdir(parents=True, exist_ok=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", swap)
+            write(f"{root}/a/b/f")
+        assert (root / "real/b/f").read_bytes() == b"bytes"
+        assert os.listdir(outside / "b") == []
+        root.rename(tmp_path / f"done{number}")
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "x.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageError, match="cannot open the lock"):
-        files.Lock(str(tmp_path / "x.lock")).acquire(exclusive=True, wait=0, clock=time.monotonic, sleep=time.sleep)
-    assert not (tmp_path / "elsewhere").exists()
+def test_in_a_set_gid_directory_of_a_root_permissions_go_on(tmp_path: Path) -> None:
+    tmp_path.chmod(0o3775)
+    before = os.umask(0o077)
+    try:
+        files.make_within(str(tmp_path), f"{tmp_path}/a/b")
+        files.make_within(str(tmp_path), f"{tmp_path}/own", 0o755)
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o7777 for name in ("a", "a/b")] == [0o3775, 0o3775]
+    assert (tmp_path / "own").stat().st_mode & 0o077 == 0

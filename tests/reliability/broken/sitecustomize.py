@@ -95,23 +95,27 @@ def locks_do_nothing(files: Any) -> None:
 
 def gc_takes_no_lock(files: Any) -> None:
     """Deletions are not kept apart from additions: what is added while gc looks may be taken away."""
-    acquire = files.Lock.acquire
+    from regcli.store.locks import Lock
+
+    acquire = Lock.acquire
 
     def careless(self: Any, *, exclusive: bool, **more: Any) -> None:
         if not exclusive or "content" not in self.path:
             acquire(self, exclusive=exclusive, **more)
 
-    files.Lock.acquire = careless
+    Lock.acquire = careless  # type: ignore[method-assign]
 
 
 def wait_for_ever(files: Any) -> None:
     """A busy store is waited for without an end."""
-    acquire = files.Lock.acquire
+    from regcli.store.locks import Lock
+
+    acquire = Lock.acquire
 
     def patient(self: Any, *, wait: float, **more: Any) -> None:
         acquire(self, wait=wait + 3600, **more)
 
-    files.Lock.acquire = patient
+    Lock.acquire = patient  # type: ignore[method-assign]
 
 
 def a_day_later(files: Any) -> None:
