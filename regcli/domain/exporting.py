@@ -177,6 +177,10 @@ def _select(context: Context, text: str, selection: Selection) -> None:
     _, tail = split_reference(text)
     if tail is not None:
         version = resolve(context, text, action="download")
+        if version.seal is not None:
+            from regcli.domain.verification import check_signed_content
+
+            check_signed_content(context, version)
         _add(selection, version.collection.place, version.index)
         _add_source(selection, version.record)
         return

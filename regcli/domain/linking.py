@@ -195,8 +195,11 @@ def link_version(
     after = target.at(change.snapshot)
     if target.registry is None and not target.exists:
         _warn_of_registry(context, after)
-    record = change.snapshot.records.get(index) or {}
-    return Linked(Version(after, index, record), done, change.seq, created=created)
+    made = Version(after, index, change.snapshot.records.get(index) or {})
+    if source.seal is not None:
+        # The same content: whoever came here by a signed alias and goes on with the link is held to what was signed.
+        made.seal = context.trust.seals[target.place, index] = source.seal
+    return Linked(made, done, change.seq, created=created)
 
 
 def _warn_of_registry(context: Context, made: Collection) -> None:

@@ -156,7 +156,7 @@ def recall_seal(context: Context, version: Version) -> None:
     seal = context.trust.seals.get((version.collection.place, version.index))
     if seal is None or seal.statement["root"] != context.root.id:
         return
-    if (_differs if "source" in version.record else _differs_from_source)(version.record, version.index, seal.statement):
+    if _differs_at(version, seal.statement) is not None:
         raise SignatureRefusedError(f"{version.ref} changed while it was used: it is no longer what was signed")
     version.seal = seal
 
@@ -166,6 +166,16 @@ def _differs(record: dict[str, Any], index: int, statement: dict[str, Any]) -> s
         if statement[key] != value:
             return key
     return None
+
+
+def _differs_at(version: Version, statement: dict[str, Any]) -> str | None:
+    """Compare a version with what was signed of it, of its source, or of another link of that."""
+    record = version.record
+    if "source" not in record:
+        return _differs_from_source(record, version.index, statement)
+    if version.collection.place == statement["collection"]["place"]:
+        return _differs(record, version.index, statement)
+    return next((key for key in CONTENT if statement[key] != record[key]), None)
 
 
 def _differs_from_source(record: dict[str, Any], index: int, statement: dict[str, Any]) -> str | None:
@@ -213,7 +223,7 @@ def check_alias(
     witness = context.trust.witness(context.root)
     known = None if old else witness.mark(collection.place, fold(alias))
     # The time comes last: only what nobody made up or brought back may tell a signer what to sign again.
-    proof = _check_signer(context, signed, what, known)
+    proof = check_signer(context, signed, what, known)
     if old:
         return signed
     _check_counter(signed, known, what)
@@ -295,8 +305,12 @@ def _check_counter(signed: Signed, known: dict[str, Any] | None, what: str) -> N
         )
 
 
-def _check_signer(context: Context, signed: Signed, what: str, known: dict[str, Any] | None) -> str | None:
-    """Let `ssh-keygen` decide; what it approved once for the same lists is not asked again. Returns a proof of approval."""
+def check_signer(context: Context, signed: Signed, what: str, known: dict[str, Any] | None = None) -> str | None:
+    """Let `ssh-keygen` decide; what it approved once for the same lists is not asked again. Returns a proof of approval.
+
+    Raises:
+        SignatureRefusedError: no trusted signer made the signature.
+    """
     import os
 
     from regcli.domain.signers import read_signers_file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regcli.domain import roles
-from regcli.domain.sealing import check_alias
+from regcli.domain.sealing import check_alias, check_signer
 from regcli.domain.statements import CLEAR, DEFAULT_LIFETIME, SET, TYPE, about, encode_statement, parse_signed
 from regcli.errors import SignatureRefusedError
 from regcli.model import fold, quote
@@ -70,6 +70,9 @@ def _sign(
         )
     index = op["after"]
     record = None if index is None else _record_of(snapshot, ops, index)
+    files = None if record is None else _files(context, record)
+    if record is not None and files is not None:
+        _hold_to_earlier(context, snapshot, record, files)
     counter, previous = _next(context, collection, snapshot, op["alias"])
     creation = next((other for other in ops if other["op"] == "create"), snapshot.state)
     now = context.clock()
@@ -81,7 +84,7 @@ def _sign(
         "alias": op["alias"],
         "action": CLEAR if record is None else SET,
         **about(record, index),
-        "files": None if record is None else _files(context, record),
+        "files": files,
         "counter": counter,
         "previous": previous,
         "settings_seq": registry.snapshot.seq,
@@ -136,6 +139,38 @@ def _files(context: Context, record: dict[str, Any]) -> dict[str, str]:
         address = batch.put_bytes(data)
         batch.publish()
     return {"list": address, "blake3": digest_of(data).hex()}
+
+
+def _hold_to_earlier(context: Context, snapshot: Snapshot, record: dict[str, Any], files: dict[str, str]) -> None:
+    """Refuse to sign stored bytes that are not those that were signed for the same manifest: somebody swapped them.
+
+    What was signed is known where the version was named by a signed alias, and where one of the collection is on it.
+
+    Raises:
+        SignatureRefusedError: a trusted signer vouched for others.
+    """
+    known = [seal.statement for seal in context.trust.seals.values()]
+    for stored in snapshot.state.get("signed", {}).values():
+        try:
+            signed = parse_signed(stored, "a signed alias")
+            if _vouches_for_others(signed.statement, record, files):
+                check_signer(context, signed, "a signed alias")
+                known.append(signed.statement)
+        except SignatureRefusedError:
+            # Anybody may have written it.
+            continue
+    for statement in known:
+        if _vouches_for_others(statement, record, files):
+            raise SignatureRefusedError(
+                f"the stored content is not what {quote(statement['signer'])} signed as {quote(statement['alias'])}:"
+                " BLAKE3 differs, though XXH3-128 does not",
+                hint="somebody swapped the stored content on purpose; restore the root from a copy you trust",
+            )
+
+
+def _vouches_for_others(statement: dict[str, Any], record: dict[str, Any], files: dict[str, str]) -> bool:
+    said = statement["files"]
+    return statement["manifest_sha256"] == record["manifest_sha256"] and said is not None and said["blake3"] != files["blake3"]
 
 
 def remember(context: Context, ops: Sequence[Operation]) -> None:

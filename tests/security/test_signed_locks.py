@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,11 +13,13 @@ from tests.conftest import clean_environment
 from tests.security.forgery import read_log, rewrite, write_log
 from tests.security.test_signed_aliases import (
     REF,
+    canonical,
     drop_the_requirement,
     forged,
     give_the_name_to_a_registry_of_another_name,
     move,
     record_of,
+    sign_by,
     swapped,
     take_the_protection_off,
 )
@@ -175,6 +178,52 @@ def test_only_a_signer_s_own_statement_asks_to_be_renewed(place: Place, regcli: 
     assert done.code == 5
     assert "is not valid" in done.stderr
     assert "alias add" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("alias", "add", REF, "staging"),
+        ("alias", "add", "model/zoo:v0", "staging"),
+        ("alias", "add", "model/zoo:v0", "production", "--expires", "90d"),
+        ("link", REF, "model/other", "-a", "production"),
+    ],
+    ids=" ".join,
+)
+def test_swapped_bytes_are_not_signed_again(place: Place, regcli: Run, command: tuple[str, ...]) -> None:
+    """A new signature over what lies in the store would make the attacker's bytes the signer's."""
+    swapped(place)
+    done = regcli(*command, "--sign-key", place.alice)
+    assert done.code == 5
+    assert "BLAKE3 differs" in done.stderr
+    assert len([op for commit in read_log(place.log) for op in commit["ops"] if "signature" in op]) == 1
+    assert not (place.log.parent.parent / "other").exists()
+
+
+def test_a_statement_of_nobody_does_not_keep_a_signer_from_signing(place: Place, regcli: Run) -> None:
+    """Whoever may write to the root could put one there about any version."""
+    signature = forged(place, place.mallory)
+    statement = json.loads(signature["statement"])
+    text = canonical({**statement, "files": {**statement["files"], "blake3": "0" * 64}})
+    move(place, {"statement": text, "signature": sign_by(place.mallory, text)})
+    regcli("alias", "add", "model/zoo:v1", "staging", "--sign-key", place.alice).ok()
+
+
+def test_swapped_bytes_are_not_exported(place: Place, regcli: Run) -> None:
+    swapped(place)
+    assert regcli("export", REF, "-o", "bundle.tar").code == 5
+    assert not (place.work / "bundle.tar").exists()
+
+
+def test_the_link_that_a_signed_version_was_given_is_held_to_it(place: Place) -> None:
+    swapped(place)
+    script = "import regcli\nregcli.Api().artifact('model/zoo:production').link('model/other').download('out')\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=place.work, env=clean_environment(place.home, place.root), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "not what was signed" in done.stderr
+    assert not (place.work / "out/model.bin").exists()
 
 
 def test_a_link_that_was_altered_is_not_taken_for_its_source(place: Place, regcli: Run) -> None:
