@@ -222,13 +222,12 @@ def _compare(
     report.bytes += sum([size for address, size in sizes.items() if address not in bad])
 
 
-def verify_root(context: Context, *, quick: bool = False, progress: Callable[[str], None] | None = None) -> Report:
+def verify_root(context: Context, *, quick: bool = False) -> Report:
     """Check everything: every commit of every log, every derived file, every blob.
 
     Args:
         context: who asks, and where.
         quick: blobs only by presence and size; logs in full all the same.
-        progress: told what is being checked.
     """
     report = Report()
     versions: dict[str, dict[str, Any]] = {}
@@ -237,8 +236,6 @@ def verify_root(context: Context, *, quick: bool = False, progress: Callable[[st
     damaged = False
     unlisted: list[Problem] = []
     for chain, collection_base, registry_base in _chains(context, unlisted):
-        if progress is not None:
-            progress(chain.base)
         snapshot = check_chain(report, chain, witnesses)
         if snapshot is None:
             damaged = True

@@ -33,20 +33,19 @@ class Batch:
 
     Not safe for several threads at once. Attributes:
         content: the content that the blobs go to.
-        added: blobs staged so far that the store did not have, and their bytes.
+        added: how many blobs were staged so far that the store did not have.
         learned: rows of the stat cache for the large blobs that were published, which were hashed on their way in. None for
             those whose file others can write to or have made: it may have changed since.
     """
 
     __slots__ = (
-        "_known", "_large", "_lookups", "_packs", "_refreshed", "added", "added_bytes", "content", "learned",
+        "_known", "_large", "_lookups", "_packs", "_refreshed", "added", "content", "learned",
     )  # fmt: skip
 
     def __init__(self, content: Content, *, reserve: int = 0) -> None:
         self.content = content
         content.require_space(reserve)
         self.added = 0
-        self.added_bytes = 0
         self._packs = PackStage(content.root)
         self._large = LargeStage(content.root)
         self._known: set[bytes] | None = None
@@ -95,7 +94,6 @@ class Batch:
         except OSError as error:
             raise files.explain(error, f"cannot write to {self.content.root}") from error
         self.added += 1
-        self.added_bytes += len(data)
 
     def _is_stored(self, digest: bytes, data: bytes) -> bool:
         """Tell whether a blob is stored or staged; where it is, its bytes are compared."""
@@ -174,22 +172,6 @@ class Batch:
         except OSError as error:
             raise files.explain(error, f"cannot write to {self.content.root}") from error
         self.added += 1
-        self.added_bytes += len(data)
-
-    def put_file(self, path: str) -> tuple[str, int]:
-        """Stage the content of a regular file (links are followed); return digest and size.
-
-        Raises:
-            UsageError: it is no regular file.
-            SourceChangedError: it kept changing while it was read.
-            StorageError: it cannot be read, or the store cannot be written.
-        """
-        descriptor = blobs.open_source(path)
-        try:
-            digest, size, _ = self.put_descriptor(descriptor, path)
-        finally:
-            os.close(descriptor)
-        return digest.hex(), size
 
     def put_stream(self, chunks: Iterable[bytes]) -> str:
         """Stage a large blob whose bytes come in pieces; return its digest.
@@ -197,10 +179,7 @@ class Batch:
         Raises:
             StorageError: the store cannot be written.
         """
-        import xxhash
-
         state = xxhash.xxh3_128()
-        size = 0
         try:
             temporary, owned = self._large.create()
         except OSError as error:
@@ -210,8 +189,7 @@ class Batch:
             for chunk in chunks:
                 state.update(chunk)
                 files.write_all(owned, chunk)
-                size += len(chunk)
-            keep = self._adopt(state.digest(), temporary, owned, size)
+            keep = self._adopt(state.digest(), temporary, owned)
         except OSError as error:
             raise files.explain(error, f"cannot write to {self.content.root}") from error
         finally:
@@ -226,6 +204,11 @@ class Batch:
         """Stage the content of an open file; return digest, size and MD5 (or b"").
 
         `link_from` is a path of the same file, to be linked instead of copied where the file system can.
+
+        Raises:
+            UsageError: it is no regular file.
+            SourceChangedError: it kept changing while it was read.
+            StorageError: it cannot be read, or the store cannot be written.
         """
         for _ in range(_RETRIES):
             try:
@@ -280,7 +263,7 @@ class Batch:
                 digest, size = blobs.copy_hashing(descriptor, owned, before.st_size, update=update, flush=blobs.Flush(owned))
             if size != before.st_size or not blobs.is_unchanged(before, os.fstat(descriptor)):
                 return None
-            keep = self._adopt(digest, temporary, owned, size)
+            keep = self._adopt(digest, temporary, owned)
         except OSError as error:
             raise files.explain(error, f"cannot copy {path} into {self.content.root}") from error
         finally:
@@ -290,7 +273,7 @@ class Batch:
                 files.unlink_quietly(temporary)
         return digest, size, finish() if finish is not None else b""
 
-    def _adopt(self, digest: bytes, temporary: str, owned: int, size: int) -> bool:
+    def _adopt(self, digest: bytes, temporary: str, owned: int) -> bool:
         """Keep a staged file, unless its bytes are stored or staged already (which is proven)."""
         other = self._large.paths.get(digest)
         name = digest.hex()
@@ -316,7 +299,6 @@ class Batch:
                 raise rivals.collision(digest, "this batch" if other else path)
         self._large.add(digest, temporary, owned)
         self.added += 1
-        self.added_bytes += size
         return True
 
     def _pack_has(self, digest: bytes, temporary: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import BusyError, IntegrityError, RegcliError
+from regcli.errors import BusyError, ConflictError, IntegrityError, RegcliError, UsageError
 from regcli.store import files, jsontext
 from regcli.store.records import Records
 from regcli.store.trust import sha256_hex
@@ -340,8 +340,6 @@ class Chain:
         self._refuse_void(snapshot, commit)
         data = jsontext.dumps(commit).encode() + b"\n"
         if len(data) > (MAX_COMMIT if "origin" in envelope else MAX_CHANGE):
-            from regcli.errors import UsageError
-
             raise UsageError(f"the change is too large: {len(data)} bytes", hint="shorten the metadata or the description")
         path = self.commit_path(snapshot.seq + 1)
         if snapshot.seq == 0:
@@ -382,8 +380,6 @@ class Chain:
     def _refuse_void(self, snapshot: Snapshot, commit: Commit) -> None:
         reason = self.judge(snapshot, commit, os.geteuid()) if self.judge is not None else None
         if reason is not None:
-            from regcli.errors import ConflictError
-
             raise ConflictError(f"the change would not count: {reason}", hint="try again")
 
     def _make_log(self) -> None:

@@ -15,7 +15,7 @@ from regcli.store.batch import Batch
 from regcli.store.content import Content
 from regcli.store.materialize import materialize
 from tests.reliability.harness import is_root, mounted, tool
-from tests.store.content_cases import digest_of, log
+from tests.store.content_cases import digest_of, log, put_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,7 +139,7 @@ def test_what_cannot_be_shared_is_copied(disk: Disk | None, tmp_path: Path) -> N
     source.write_bytes(disk.bytes)
     with disk.content.batch() as batch:
         assert isinstance(batch, Batch)
-        assert batch.put_file(str(source)) == (digest_of(disk.bytes), len(disk.bytes))
+        assert put_file(batch, str(source)) == (digest_of(disk.bytes), len(disk.bytes))
         batch.publish()
     assert all(not flags & SHARED for _, _, flags in extents(disk.blob))
     entry = ("large", digest_of(disk.bytes), len(disk.bytes), 0, None)

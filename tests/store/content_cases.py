@@ -7,12 +7,14 @@ import time
 
 import xxhash
 
+from regcli.store.blobs import open_source
 from regcli.store.ingest import Ingested, Source, ingest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from regcli.store.batch import Batch
     from regcli.store.content import Content
 
 
@@ -34,6 +36,16 @@ class Failing:
         if self.calls == self._at + 1:
             raise OSError(self._number, os.strerror(self._number))
         return self._real(*arguments, **named)
+
+
+def put_file(batch: Batch, path: str) -> tuple[str, int]:
+    """Stage the content of a file; return digest and size."""
+    descriptor = open_source(path)
+    try:
+        digest, size, _ = batch.put_descriptor(descriptor, path)
+    finally:
+        os.close(descriptor)
+    return digest.hex(), size
 
 
 def digest_of(data: bytes) -> str:

@@ -20,7 +20,7 @@ from regcli.errors import (
 )
 from regcli.store import blobs, packs
 from regcli.store.content import Content
-from tests.store.content_cases import Failing, all_files, collision, digest_of, flip, litter, pack_paths, store
+from tests.store.content_cases import Failing, all_files, collision, digest_of, flip, litter, pack_paths, put_file, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def test_what_is_put_is_read(content: Content, size: int, tmp_path: object) -> N
     with open(source, "wb") as file:
         file.write(data)
     with content.batch() as batch:
-        assert batch.put_file(source) == (digest_of(data), size)
+        assert put_file(batch, source) == (digest_of(data), size)
         assert batch.put_bytes(data) == digest_of(data)
         batch.publish()
     digest = digest_of(data)
@@ -109,7 +109,7 @@ def test_the_same_content_is_stored_once(content: Content) -> None:
         batch.put_bytes(b"x" * LARGE)
         batch.put_bytes(b"y" * LARGE)
         batch.put_bytes(b"y" * LARGE)
-        assert (batch.added, batch.added_bytes) == (2, 3 + LARGE)
+        assert batch.added == 2
         batch.publish()
     assert len(list(content.blobs())) == 4
     assert len(pack_paths(content.root)) == 2
@@ -176,14 +176,14 @@ def test_two_contents_with_one_digest_are_refused(
             for n in range(300):
                 batch.put_bytes(b"%d" % n)
         if how == "rival":
-            batch.put_file(source)
+            put_file(batch, source)
             store(Content(content.root), first, b"other")
             before = all_files(content.root)
             with pytest.raises(DigestCollisionError, match=digest_of(first)):
                 batch.publish()
         else:
             with pytest.raises(DigestCollisionError, match=digest_of(first)):
-                batch.put_file(source)
+                put_file(batch, source)
             with pytest.raises(DigestCollisionError):
                 batch.put_bytes(second)
     if how != "rival":
@@ -223,7 +223,7 @@ def test_a_source_that_keeps_changing_is_refused(content: Content, tmp_path: obj
         with monkeypatch.context() as patch, content.batch() as batch:
             patch.setattr(os, "fstat", busy)
             with pytest.raises(SourceChangedError, match="source"):
-                batch.put_file(source)
+                put_file(batch, source)
         assert calls[0] >= 4
     assert litter(content.root) == []
 
@@ -233,9 +233,9 @@ def test_only_regular_files_can_be_put(content: Content, tmp_path: object) -> No
     with content.batch() as batch:
         for name in ("fifo", "."):
             with pytest.raises((UsageError, StorageError)):
-                batch.put_file(f"{tmp_path}/{name}")
+                put_file(batch, f"{tmp_path}/{name}")
         with pytest.raises(MissingPathError, match="there is no file"):
-            batch.put_file(f"{tmp_path}/missing")
+            put_file(batch, f"{tmp_path}/missing")
 
 
 # Failures of the disk
