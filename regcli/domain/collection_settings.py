@@ -296,7 +296,7 @@ def require_unprotected(context: Context, collection: Collection, what: str) -> 
         raise ProtectedError(
             f"collection {quote(collection.ref)} cannot be {what}: {quote(held[0][0])} is protected by"
             f" alias {quote(held[0][1])}",
-            hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",
+            hint=f"ask an admin: {roles.name_admins(registry.state)}",
         )
 
 

@@ -53,7 +53,7 @@ def require_unprotected(context: Context, artifact_id: str, ref: str, what: str)
             holder = f"alias {quote(protected[0])} of {quote(link.ref)}" if seen else "an alias that you may not see"
             raise ProtectedError(
                 f"{quote(ref)} is protected by {holder} and cannot be {what}",
-                hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",
+                hint=f"ask an admin: {roles.name_admins(registry.state)}",
             )
 
 

@@ -319,7 +319,7 @@ def require_unlink_right(context: Context, version: Version) -> None:
     if protected and not roles.allows(registry.state, context.user, "delete-protected"):
         raise ProtectedError(
             f"{quote(version.ref)} is protected by alias {quote(protected[0])} and cannot be unlinked",
-            hint=f"ask an admin: {', '.join(roles.admins(registry.state)) or 'nobody is one'}",
+            hint=f"ask an admin: {roles.name_admins(registry.state)}",
         )
 
 

@@ -86,13 +86,13 @@ def require(registry: State, user: str, action: str) -> None:
     have = f"is {role}" if role is not None else "has no access"
     raise RoleError(
         f"user {quote(user)} {have} and may not {words} registry {quote(registry['name'])}: that takes {least}",
-        hint=f"ask an admin of the registry: {', '.join(admins(registry)) or 'nobody is one'}",
+        hint=f"ask an admin of the registry: {name_admins(registry)}",
     )
 
 
-def admins(registry: State) -> list[str]:
-    """Return the registry's admins, sorted."""
-    return sorted(user for user, role in registry["members"].items() if role == ADMIN)
+def name_admins(registry: State) -> str:
+    """Return the names of the registry's admins, for a hint."""
+    return ", ".join(sorted(user for user, role in registry["members"].items() if role == ADMIN)) or "nobody is one"
 
 
 def is_protected(registry: State, alias: str) -> bool:
@@ -117,5 +117,5 @@ def require_alias_right(registry: State, user: str, alias: str) -> None:
     if is_protected(registry, alias) and not allows(registry, user, "set-protected"):
         raise ProtectedError(
             f"alias {quote(alias)} is protected in registry {quote(registry['name'])}",
-            hint=f"ask an admin ({', '.join(admins(registry)) or 'nobody is one'}), or choose another alias",
+            hint=f"ask an admin ({name_admins(registry)}), or choose another alias",
         )
