@@ -64,14 +64,14 @@ def needs_check(context: Context, collection: Collection, alias: str) -> bool:
     try:
         witness = context.trust.witness(context.root)
         return witness.requires(collection.registry, fold(alias)) or any(
-            _leads_to(context, name, collection.registry) for name in witness.registries(fold(alias))
+            leads_to(context, name, collection.registry) for name in witness.registries(fold(alias))
         )
     except SignatureRefusedError as error:
         take_unsigned(context, error)
         return False
 
 
-def _leads_to(context: Context, name: str, registry: Registry) -> bool:
+def leads_to(context: Context, name: str, registry: Registry) -> bool:
     """Tell whether somebody who writes the name, or one that means the same, gets to the registry."""
     from regcli.domain.registries import SYNONYMS, open_registry_directory, redirected
     from regcli.store.layout import encode_name

@@ -181,10 +181,10 @@ class Witness:
         found: Mark | None = self._root.document()["aliases"].get(place, {}).get(key)
         return found
 
-    def registries(self, key: str) -> list[str]:
-        """Return the keys of the names of registries in which an alias was seen signed. Raises as `mark` does."""
+    def registries(self, key: str | None) -> list[str]:
+        """Return the keys of the names of registries in which an alias, or any, was seen signed. Raises as `mark` does."""
         required = [*self._root.document()["required"].items(), *self._here.document()["required"].items()]
-        return sorted({name for name, aliases in required if key in aliases and "/" not in name})
+        return sorted({name for name, aliases in required if key in (None, *aliases) and "/" not in name})
 
     def aliases(self, place: str) -> list[str]:
         """Return the keys of the aliases of a collection of which a statement was seen. Raises as `mark` does."""
@@ -220,15 +220,21 @@ class Witness:
             reason = error.message if isinstance(error, RegcliError) else str(error.strerror or error).lower()
             context.warnings.append(f"the signature cannot be remembered, so going back would not be noticed: {reason}")
 
-    def forget(self, context: Context, registry: Registry, key: str | None) -> list[str]:
+    def forget(self, context: Context, registry: Registry, key: str | None, former: Iterable[str] = ()) -> list[str]:
         """Forget one alias of a registry, or all of them; returns those that were known.
+
+        Args:
+            context: who forgets.
+            registry: which one.
+            key: of the alias, or None for all.
+            former: keys of other names that lead to it.
 
         Raises:
             StorageError: a file cannot be written.
         """
-        name = name_key(registry.name)
+        names = [name_key(registry.name), *former]
         gone: set[str] = set()
-        for memory, registries in ((self._root, [registry.place, name]), (self._here, [name])):
+        for memory, registries in ((self._root, [registry.place, *names]), (self._here, names)):
             try:
                 gone |= memory.forget(context, registries, key)
             except OSError as error:
@@ -238,4 +244,13 @@ class Witness:
 
 def forget_aliases(context: Context, registry: Registry, alias: str | None) -> list[str]:
     """Forget what this user has seen of one alias of a registry, or of all of them; returns those that were known."""
-    return context.trust.witness(context.root).forget(context, registry, None if alias is None else fold(alias))
+    from regcli.domain.sealing import leads_to
+
+    witness = context.trust.witness(context.root)
+    key = None if alias is None else fold(alias)
+    try:
+        former = [name for name in witness.registries(key) if leads_to(context, name, registry)]
+    except SignatureRefusedError:
+        # Damaged: all of it is forgotten.
+        former = []
+    return witness.forget(context, registry, key, former)

@@ -242,3 +242,20 @@ def test_a_link_that_was_altered_is_not_taken_for_its_source(place: Place, regcl
     done = regcli("link", REF, "model/other", "-a", "production", "--sign-key", place.alice)
     assert done.code == 6
     assert "different content" in done.stderr
+
+
+def test_what_was_seen_under_a_former_name_can_be_forgotten(place: Place, regcli: Run) -> None:
+    """Another registry got the name, and another name after that: who writes the old one still gets there."""
+    regcli("registry", "create", "gold").ok()
+    regcli("protect", "gold", "production", "--require-signature").ok()
+    regcli("link", "zoo:v0", "gold/zoo", "-a", "production", "--sign-key", place.alice).ok()
+    regcli("alias", "rm", "gold/zoo", "production", "--sign-key", place.alice).ok()
+    regcli("registry", "rm", "gold", "-y").ok()
+    regcli("registry", "create", "silver").ok()
+    regcli("registry", "edit", "silver", "--rename", "gold").ok()
+    regcli("registry", "edit", "gold", "--rename", "bronze").ok()
+    regcli("link", "zoo:v1", "bronze/zoo", "-a", "production").ok()
+    assert regcli("resolve", "bronze/zoo:production").code == 5
+    assert regcli("trust", "forget", "bronze").ok().lines == ["production"]
+    assert regcli("resolve", "bronze/zoo:production").ok().lines == ["bronze/zoo:v0"]
+    assert regcli("resolve", REF).ok().lines == ["model/zoo:v0"]
