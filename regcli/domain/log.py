@@ -104,26 +104,46 @@ def log_version(context: Context, request: LogRequest) -> Logged:
     if request.dry_run:
         return _dry_run(context, request, collection, ref)
     with context.lock("content"), context.root.content.batch() as batch:
-        entries, taken = collect(context, batch, request, unless=_digest_of_latest(request, collection))
-        logged = _describe(ref, entries, taken, request.algorithm)
-        if taken.is_as_before and not (
-            _is_stored(context, collection, taken) and _commit_unchanged(context, request, collection, inputs, logged)
-        ):
-            # Content is missing that the files here can give again, or another process was faster.
-            entries, taken = collect(context, batch, request)
-            logged = _describe(ref, entries, taken, request.algorithm)
-        if not taken.is_as_before:
-            _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
-            _remember_blobs(request, batch)
-            taken.confirm()
-        for path in taken.remove_sources():
-            context.warnings.append(f"{path} changed while it was logged and was not removed")
+        try:
+            logged = _log_into(batch, context, request, collection, ref, type_name, inputs)
+        except BaseException:
+            kept = batch.give_back()
+            context.warnings.extend(f"{path} stays read-only: the store shares it, and got no copy" for path in kept)
+            raise
     if logged.version is not None:
         try:
             _follow_up(context, request, logged, logged.version, inputs)
         except RegcliError as error:
             error.message = f"{quote(logged.ref)} was logged, but what follows was not done: {error.message}"
             raise
+    return logged
+
+
+def _log_into(
+    batch: Batch,
+    context: Context,
+    request: LogRequest,
+    collection: Collection,
+    ref: CollectionRef,
+    type_name: str,
+    inputs: Sequence[Version],
+) -> Logged:
+    """Stage the content and commit the version."""
+    entries, taken = collect(context, batch, request, unless=_digest_of_latest(request, collection))
+    logged = _describe(ref, entries, taken, request.algorithm)
+    if taken.is_as_before and not (
+        _is_stored(context, collection, taken) and _commit_unchanged(context, request, collection, inputs, logged)
+    ):
+        # Content is missing that the files here can give again, or another process was faster.
+        entries, taken = collect(context, batch, request)
+        logged = _describe(ref, entries, taken, request.algorithm)
+    if not taken.is_as_before:
+        _commit(context, request, collection, ref, type_name, batch, entries, inputs, logged)
+        batch.keep_sources()
+        _remember_blobs(request, batch)
+        taken.confirm()
+    for path in taken.remove_sources():
+        context.warnings.append(f"{path} changed while it was logged and was not removed")
     return logged
 
 
@@ -273,7 +293,6 @@ def _commit(
             logged.ignored = ignored(request, current[1], inputs)
             done = _unchanged_operations(context, request, now, snapshot, *current)
             return done
-        publish()
         index = snapshot.state["next"]
         logged.created = True
         done = []
@@ -281,6 +300,9 @@ def _commit(
             done.extend(require_free(context, now))
             index = max([index, *(op["version"] for op in done)])
             done.append(creation(ref, shown, type_name))
+        # What refuses it does so before anything is published.
+        given = alias_operations(context, now, snapshot, index, request.aliases)
+        publish()
         for item in inputs:
             backrefs.add_backref(context.root.path, item.record["id"], backrefs.INPUT, now.place, index)
         record = record_of(context, request, logged, artifact_id, published, inputs, run_name)
@@ -289,8 +311,7 @@ def _commit(
 
             record["references"] = len(references)
             record.update(point(context, references, now.place, index))
-        done.append({"op": "version", "version": index, "record": record})
-        done.extend(alias_operations(context, now, snapshot, index, request.aliases))
+        done += [{"op": "version", "version": index, "record": record}, *given]
         return done
 
     change = context.transact(collection.chain, check)

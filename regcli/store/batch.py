@@ -10,6 +10,7 @@ import xxhash
 
 from regcli.errors import SourceChangedError, UsageError
 from regcli.store import blobs, files, packs
+from regcli.store.lent import Lent
 from regcli.store.stage import LargeStage, PackStage, read_file
 from regcli.store.statcache import is_settled, make_key
 
@@ -39,7 +40,7 @@ class Batch:
     """
 
     __slots__ = (
-        "_known", "_large", "_lookups", "_packs", "_refreshed", "added", "content", "learned",
+        "_known", "_large", "_lent", "_lookups", "_packs", "_refreshed", "added", "content", "learned",
     )  # fmt: skip
 
     def __init__(self, content: Content, *, reserve: int = 0) -> None:
@@ -48,6 +49,7 @@ class Batch:
         self.added = 0
         self._packs = PackStage(content.root)
         self._large = LargeStage(content.root)
+        self._lent = Lent(content.root, self._large.create)
         self._known: set[bytes] | None = None
         self._lookups = 0
         self.learned = bytearray()
@@ -57,8 +59,20 @@ class Batch:
         self.content.index.refresh()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.discard()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is not None:
+                self.give_back()
+        finally:
+            self.discard()
+
+    def keep_sources(self) -> None:
+        """Let the store have the files that it shares for good: what was to come of the batch has come."""
+        self._lent.keep()
+
+    def give_back(self) -> list[str]:
+        """Make the files that were to be shared what they were; return those that stay read-only."""
+        return self._lent.give_all_back()
 
     def discard(self) -> None:
         """Drop everything that was not published."""
@@ -219,8 +233,10 @@ class Batch:
                 raise UsageError(f"{path} is not a regular file")
             if before.st_size < packs.SMALL and link_from is None:
                 found = self._take_small(descriptor, path, before, md5=md5)
+            elif link_from is None:
+                found = self._take_large(descriptor, path, before, md5=md5, link_from=None)
             else:
-                found = self._take_large(descriptor, path, before, md5=md5, link_from=link_from)
+                found = self._take_shared(descriptor, path, before, md5=md5, link_from=link_from)
             if found is not None:
                 return found
         raise SourceChangedError(f"{path} kept changing while it was read", hint="log it when nothing writes to it")
@@ -236,6 +252,19 @@ class Batch:
         digest = xxhash.xxh3_128_digest(data)
         self.put_small(digest, data)
         return digest, len(data), blobs.md5_of(data) if md5 else b""
+
+    def _take_shared(
+        self, descriptor: int, path: str, before: os.stat_result, *, md5: bool, link_from: str
+    ) -> tuple[bytes, int, bytes] | None:
+        self._lent.note(link_from, before)
+        added = self.added
+        found = self._take_large(descriptor, path, before, md5=md5, link_from=link_from)
+        if found is not None and self.added > added:
+            self._lent.stage(link_from, found[0])
+        elif found is not None:
+            # The store has its bytes already.
+            self._lent.give_back(link_from, stored=found[0])
+        return found
 
     def _take_large(
         self, descriptor: int, path: str, before: os.stat_result, *, md5: bool, link_from: str | None

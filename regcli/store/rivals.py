@@ -54,7 +54,7 @@ def settle_blob(digest: bytes, temporary: str, path: str, place: int) -> bool:
     finally:
         os.close(theirs)
         os.close(ours)
-    # Proven not to be what its name says: the one case where a blob's file is replaced.
+    # Proven not to be what its name says: the one case where a blob's file is replaced, but by a copy of itself (`lent.py`).
     os.replace(temporary, os.path.basename(path), dst_dir_fd=place)
     return True
 

@@ -70,7 +70,7 @@ class LargeStage:
         paths: digest -> temporary file of each blob that is to be published.
     """
 
-    __slots__ = ("_foreign", "_open", "_place", "_root", "paths")
+    __slots__ = ("_foreign", "_open", "_pending", "_place", "_root", "paths")
 
     def __init__(self, root: str) -> None:
         self.paths: dict[bytes, str] = {}
@@ -78,6 +78,8 @@ class LargeStage:
         self._open: list[int] = []
         # Those whose file others can write to, or have made.
         self._foreign: set[bytes] = set()
+        # The last temporary file, which Ctrl-C may keep from being staged.
+        self._pending = ""
         # Of the directory that temporary files are made in.
         self._place = -1
 
@@ -95,12 +97,13 @@ class LargeStage:
         """Make an empty temporary file; return its path and a descriptor that reads and writes it."""
         name = files.temporary_name()
         flags = files.CREATE & ~os.O_WRONLY | os.O_RDWR
-        return f"{self._root}/blobs/{name}", os.open(name, flags, 0o600, dir_fd=self._open_place())
+        self._pending = f"{self._root}/blobs/{name}"
+        return self._pending, os.open(name, flags, 0o600, dir_fd=self._open_place())
 
     def link(self, source: str, before: os.stat_result) -> str | None:
         """Make the source itself a temporary file, read-only from now on; None where it cannot be linked."""
         place, name = self._open_place(), files.temporary_name()
-        temporary = f"{self._root}/blobs/{name}"
+        self._pending = temporary = f"{self._root}/blobs/{name}"
         try:
             os.link(source, name, dst_dir_fd=place)
             linked = os.open(name, files.READ, dir_fd=place)
@@ -198,11 +201,12 @@ class LargeStage:
 
     def discard(self) -> None:
         """Drop the temporary files and descriptors; blobs that have their names stay."""
-        for descriptor in self._open:
-            os.close(descriptor)
-        for path in self.paths.values():
-            files.unlink_quietly(path)
-        self.paths, self._open = {}, []
+        while self._open:
+            os.close(self._open.pop())
+        for path in (*self.paths.values(), self._pending):
+            if path:
+                files.unlink_quietly(path)
+        self.paths, self._pending = {}, ""
         if self._place >= 0:
             os.close(self._place)
             self._place = -1
