@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-_OPEN = os.O_RDONLY | files.CLOEXEC | files.NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
+_OPEN = files.DIRECTORY | files.NOFOLLOW
 
 
 class LinkInTheWayError(RefusedError):
@@ -42,7 +42,7 @@ class Beneath:
         self._is_owner = top is None
         if top is None:
             try:
-                top = os.open(path, _OPEN & ~files.NOFOLLOW)
+                top = os.open(path, files.DIRECTORY)
             except OSError as error:
                 raise files.explain(error, f"cannot open {path}") from error
         self.top = top

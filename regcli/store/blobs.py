@@ -326,7 +326,7 @@ def sync_file_system(directory: str) -> bool:
         call = ctypes.CDLL(None, use_errno=True).syncfs
     except (OSError, AttributeError):
         return False
-    descriptor = os.open(directory, os.O_RDONLY | files.CLOEXEC | getattr(os, "O_DIRECTORY", 0))
+    descriptor = os.open(directory, files.DIRECTORY)
     try:
         if call(descriptor) != 0:
             number = ctypes.get_errno()

@@ -10,7 +10,6 @@ from regcli.model import quote
 from regcli.store import blobs, files
 from regcli.store.manifest import EXECUTABLE, REFERENCE
 from regcli.store.statcache import make_key
-from regcli.store.walk import DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def scan_directory(target: str, *, avoid: tuple[int, int] | None = None) -> Scan
         StorageError: the directory or one below cannot be read.
     """
     try:
-        top = os.open(target, DIRECTORY)
+        top = os.open(target, files.DIRECTORY)
     except OSError as error:
         raise files.explain(error, f"cannot open {target}") from error
     try:
@@ -69,7 +68,7 @@ def scan_descriptor(top: int, target: str, *, avoid: tuple[int, int] | None = No
     while pending:
         prefix = pending.pop()
         try:
-            descriptor = os.open(prefix or ".", DIRECTORY | files.NOFOLLOW, dir_fd=top)
+            descriptor = os.open(prefix or ".", files.DIRECTORY | files.NOFOLLOW, dir_fd=top)
             try:
                 below = []
                 with os.scandir(descriptor) as entries:
@@ -146,7 +145,7 @@ def _hash_all(target: str, jobs: list[tuple[str, str, int, bool]], threads: int 
     from regcli.store.parallel import run_parallel
 
     try:
-        top = os.open(target, DIRECTORY)
+        top = os.open(target, files.DIRECTORY)
     except OSError as error:
         raise files.explain(error, f"cannot open {target}") from error
 

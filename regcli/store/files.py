@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BINARY = getattr(os, "O_BINARY", 0)
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-_DIRECTORY = os.O_RDONLY | CLOEXEC | getattr(os, "O_DIRECTORY", 0)
+DIRECTORY = os.O_RDONLY | CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 READ = os.O_RDONLY | CLOEXEC | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CLOEXEC | NOFOLLOW | BINARY
 MAX_DOCUMENT = 64 * 1024 * 1024
@@ -132,7 +132,7 @@ def fsync_directory(path: str) -> None:
     """Make the names in a directory durable (no operation on Windows, which cannot)."""
     if os.name == "nt":
         return
-    descriptor = os.open(path, _DIRECTORY)
+    descriptor = os.open(path, DIRECTORY)
     try:
         fsync_names(descriptor)
     finally:
@@ -209,7 +209,7 @@ def make_within(root: str, path: str, mode: int = 0o777) -> None:
             # See `_make_directory`.
             inherited = stat.S_IMODE(os.stat(above).st_mode)
             if inherited & stat.S_ISGID and mode == 0o777:
-                made = os.open(name, _DIRECTORY | NOFOLLOW, dir_fd=above)
+                made = os.open(name, DIRECTORY | NOFOLLOW, dir_fd=above)
                 try:
                     os.fchmod(made, inherited)
                 finally:
@@ -240,7 +240,7 @@ def unlink_quietly(path: str, *, dir_fd: int | None = None) -> None:
 def _open_parent(path: str, root: str | None) -> int:
     """Return a descriptor of the directory that a file lies in; in a root no link leads out of it."""
     directory = os.path.dirname(path) or "."
-    return os.open(directory, _DIRECTORY) if root is None else open_within(root, directory)
+    return os.open(directory, DIRECTORY) if root is None else open_within(root, directory)
 
 
 def create_exclusive(path: str, data: bytes, *, mode: int = 0o444, root: str | None = None) -> bool:
@@ -446,7 +446,7 @@ def open_directory(path: str) -> int:
         IntegrityError: it is a link.
     """
     try:
-        return os.open(path, _DIRECTORY | NOFOLLOW)
+        return os.open(path, DIRECTORY | NOFOLLOW)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(path):
             raise _is_link(path) from error
@@ -472,7 +472,7 @@ def open_within(root: str, directory: str) -> int:
     """
     depth = sum(name not in ("", ".") for name in directory[len(root) :].split("/"))
     if not depth:
-        return os.open(root, _DIRECTORY)
+        return os.open(root, DIRECTORY)
     descriptor = open_directory(directory)
     try:
         if os.path.samestat(os.stat("/".join([".."] * depth), dir_fd=descriptor), os.stat(root)):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _OUT = "out"
 _path_of = itemgetter(0)
-_OPEN = os.O_RDONLY | files.CLOEXEC | files.NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
 
 
 def find_in_place(cache: StatCache, target: str, manifest: str) -> Summary | None:
@@ -95,12 +94,12 @@ class _OtherError(Exception):
 
 
 def _parts(target: str) -> Iterator[Part]:
-    top = os.open(target, _OPEN & ~files.NOFOLLOW)
+    top = os.open(target, files.DIRECTORY)
     try:
         pending = [""]
         while pending:
             prefix = pending.pop()
-            descriptor = os.open(prefix or ".", _OPEN, dir_fd=top)
+            descriptor = os.open(prefix or ".", files.DIRECTORY | files.NOFOLLOW, dir_fd=top)
             try:
                 names: list[str] = []
                 statuses: list[os.stat_result] = []

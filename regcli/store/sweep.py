@@ -25,7 +25,6 @@ _LITTER = ".tmp-"
 _TRASH_NAME = frozenset("0123456789TZ-abcdef")
 # Of what regcli puts there nothing lies deeper than in `blobs/aa`.
 _DEEPEST = 8
-_DIRECTORY = os.O_RDONLY | files.CLOEXEC | files.NOFOLLOW | getattr(os, "O_DIRECTORY", 0)
 
 
 class Swept:
@@ -347,7 +346,7 @@ def _delete_tree(parent: int, name: str, *, dry_run: bool, depth: int = 0) -> in
             if not dry_run:
                 os.unlink(name, dir_fd=parent)
             return status.st_size
-        directory = os.open(name, _DIRECTORY, dir_fd=parent)
+        directory = os.open(name, files.DIRECTORY | files.NOFOLLOW, dir_fd=parent)
         try:
             for below in os.listdir(directory):
                 freed += _delete_tree(directory, below, dry_run=dry_run, depth=depth + 1)

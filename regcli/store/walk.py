@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     # (path below the start with final slash or "", patterns that hold there, the directories above it)
     Pending = tuple[str, Ignore | None, frozenset[Identity]]
 
-DIRECTORY = os.O_RDONLY | files.CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 # A stat_result has 700 bytes: a directory of a million files must not be held at once.
 CHUNK = 8192
 _REGULAR = stat.S_IFREG
@@ -70,7 +69,7 @@ class Walk:
             StorageError: a directory cannot be read.
         """
         try:
-            top = os.open(self.top, DIRECTORY)
+            top = os.open(self.top, files.DIRECTORY)
         except OSError as error:
             raise files.explain(error, f"cannot read {self.top}") from error
         try:
@@ -103,7 +102,7 @@ class Walk:
 
     def _open(self, top: int, prefix: str) -> int:
         try:
-            return os.open(prefix or ".", DIRECTORY, dir_fd=top)
+            return os.open(prefix or ".", files.DIRECTORY, dir_fd=top)
         except FileNotFoundError as error:
             raise self._vanished(prefix.rstrip("/")) from error
         except OSError as error:
@@ -154,7 +153,7 @@ class Walk:
         Raises:
             StorageError: it cannot be opened any more.
         """
-        top = os.open(self.top, DIRECTORY)
+        top = os.open(self.top, files.DIRECTORY)
         try:
             return self._open(top, prefix)
         finally:
