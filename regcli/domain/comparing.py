@@ -30,6 +30,7 @@ LOWER_WORDS = frozenset((
 ))  # fmt: skip
 SPARKS = "▁▂▃▄▅▆▇█"
 LONGEST_TREND = 40
+DEEPEST = 64
 
 
 class Row:
@@ -216,13 +217,17 @@ class MetricsOf:
         return known
 
 
-def numbers(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Number]]:
-    """Yield (dotted name, number) of every number in nested objects; names that begin with `_` are internal."""
+def numbers(document: dict[str, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Number]]:
+    """Yield (dotted name, number) of every number in nested objects; names that begin with `_` are internal.
+
+    Below `DEEPEST` objects nothing is looked for: a name of so many parts is none that somebody gave.
+    """
     for key, value in document.items():
         if key.startswith("_"):
             continue
         if isinstance(value, dict):
-            yield from numbers(value, f"{prefix}{key}.")
+            if depth < DEEPEST:
+                yield from numbers(value, f"{prefix}{key}.", depth + 1)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield f"{prefix}{key}", value
 

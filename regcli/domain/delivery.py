@@ -266,7 +266,8 @@ def _find(context: Context, notice: Notice) -> tuple[dict[str, Any] | None, dict
         if isinstance(entry, dict) and entry.get("event_id") == notice.event_id:
             # A notice of one's own is known to the commit by its id only, and lies where nobody else could have put it.
             if "event" not in entry:
-                return commit, marker.get("entry") if notice.directory == outbox.own_directory(context) else None
+                own = marker.get("entry") if notice.directory == outbox.own_directory(context) else None
+                return commit, own if isinstance(own, dict) else None
             return commit, entry if entry.get("store") != "user" else None
     return commit, None
 

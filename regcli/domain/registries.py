@@ -472,13 +472,15 @@ def readable_settings(state: State) -> bytes:
     if signed:
         document["signed_aliases"] = signed
     if state["automations"]:
-        document["automations"] = {name: _without_nones(value) for name, value in sorted(state["automations"].items())}
+        document["automations"] = {name: _plain(value) for name, value in sorted(state["automations"].items())}
     note = (
         "# Derived from the settings log of this registry, for reading. Changes made here have no effect\n"
         "# until an admin takes them in with `regcli registry apply`.\n"
     )
-    return note.encode() + tomli_w.dumps(document).encode()
+    # JSON may have lone surrogates, which no file holds.
+    return note.encode() + tomli_w.dumps(document).encode("utf-8", "replace")
 
 
-def _without_nones(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if item is not None}
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """Return what an automation may have, texts and numbers; anything else was written into the log by somebody's own hand."""
+    return {key: item for key, item in value.items() if isinstance(item, (str, int))}

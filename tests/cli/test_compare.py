@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from regcli.domain.comparing import compare, lower_is_better, sparkline
+from regcli.domain.comparing import compare, lower_is_better, numbers, sparkline
 from regcli.domain.context import Context
 from regcli.domain.editing import edit
 from regcli.domain.linking import link_version
@@ -191,3 +191,13 @@ def test_sparklines(values: list[Any], line: str | None) -> None:
         assert (len(sparkline(values)), sparkline(values)[-1]) == (40, "█")
     else:
         assert sparkline(values) == line
+
+
+def test_numbers_in_objects_of_any_depth() -> None:
+    """A parser may bear deeper nesting than the interpreter's stack."""
+    document: dict[str, Any] = {"x": 1}
+    for _ in range(5000):
+        document = {"a": document, "n": 2}
+    found = dict(numbers(document))
+    assert found["n"] == 2
+    assert len(found) < 100
