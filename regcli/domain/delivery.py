@@ -11,9 +11,9 @@ import os
 from regcli.domain import outbox, released
 from regcli.domain.automations import COMMAND, SLACK, Automation, find_automation, own_automations, sound
 from regcli.domain.background import DEPTH, chain_depth
-from regcli.domain.facts import facts_of
+from regcli.domain.facts import facts_of, require_signed
 from regcli.domain.released import URL_FROM
-from regcli.errors import RegcliError
+from regcli.errors import RegcliError, SignatureRefusedError
 from regcli.model import quote
 from regcli.store import files, jsontext
 
@@ -202,8 +202,14 @@ def _attempt(context: Context, notice: Notice, report: Report, failed: list[Noti
         return
     begun = time.monotonic()
     try:
+        require_signed(context, entry["event"], commit)
         facts = facts_of(context, notice, commit, entry, automation)
         outcome = send(context, automation, {**facts, "depth": notice.marker.get("depth", 0)})
+    except SignatureRefusedError as error:
+        # Left to somebody who trusts the signer; where nobody does, it is nothing to tell.
+        context.warnings.append(f"{notice.event_id} is not told: {error.message}")
+        report.waiting.append(notice)
+        return
     except _NotOursError:
         report.waiting.append(notice)
         if automation.definition["created_by"] == context.user:

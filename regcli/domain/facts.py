@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from regcli.domain.events import METRIC
 from regcli.errors import RegcliError
+from regcli.model import fold
 from regcli.store.layout import is_collection_place
 
 TYPE_CHECKING = False
@@ -33,6 +34,40 @@ def facts_of(context: Context, notice: Notice, commit: dict[str, Any], entry: di
     }
     facts.update(_thing(context, event))
     return facts
+
+
+def require_signed(context: Context, event: dict[str, Any], commit: dict[str, Any]) -> None:
+    """Refuse to tell of a change of a signed alias that no trusted signer made: whoever hears of it acts on it.
+
+    Raises:
+        SignatureRefusedError: the operation of the commit is not signed as it must be.
+    """
+    place: str = event["place"]
+    if event["event"] not in ("alias-added", "alias-removed") or not is_collection_place(place):
+        return
+    alias: str = event["alias"]
+    from regcli.domain import roles
+    from regcli.domain.collections import open_place
+
+    collection = open_place(context, place)
+    registry = collection.registry
+    if registry is None or not (roles.is_signed(registry.state, alias) or context.trust.has_seen(context.root)):
+        return
+    from regcli.domain.sealing import check_alias, needs_check
+
+    if not needs_check(context, collection, alias):
+        return
+    index = int(event["version"][1:]) if event["event"] == "alias-added" else None
+    record = None if index is None else collection.snapshot.records.get(index)
+    signature = next(
+        (
+            op.get("signature")
+            for op in commit["ops"]
+            if op["op"] == "alias" and fold(op["alias"]) == fold(alias) and op["after"] == index
+        ),
+        None,
+    )
+    check_alias(context, collection, alias, index, record, stored=signature or {})
 
 
 def _thing(context: Context, event: dict[str, Any]) -> Facts:

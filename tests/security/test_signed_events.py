@@ -1,0 +1,76 @@
+"""Automations: what is told of a signed alias was signed; receivers deploy what they are told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.domain.test_automations import Receiver
+from tests.security.forgery import append, read_log
+from tests.security.test_signed_aliases import REF, forged, signature_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from tests.conftest import Result
+    from tests.security.conftest import Place
+
+    Run = Callable[..., Result]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def watched(place: Place, regcli: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Return a place where an automation of the root tells of every alias of the registry, and notices wait to be sent."""
+    monkeypatch.setenv("REGCLI_AUTOMATIONS", "manual")
+    regcli("automation", "add", "tell", "--on", "alias-added", "--scope", "model", "--webhook", receiver.url).ok()
+    return place
+
+
+def plant(place: Place, event_id: str, op: dict[str, Any]) -> None:
+    """Commit the attacker's move with a notice of it, as the program would have."""
+    commit = next(commit for commit in reversed(read_log(place.log)) if commit.get("outbox"))
+    [entry] = commit["outbox"]
+    old = json.loads((place.root / "outbox" / f"{entry['event_id']}.json").read_text())
+    event = {**entry["event"], "version": "v1", "previous": "v0"}
+    append(place.log, [op], outbox=[{**entry, "event_id": event_id, "event": event}])
+    marker = {**old, "event_id": event_id, "seq": len(read_log(place.log))}
+    (place.root / "outbox" / f"{event_id}.json").write_text(json.dumps(marker))
+
+
+@pytest.mark.parametrize("signed", ["not", "by mallory", "before"])
+def test_a_forged_move_is_not_told(watched: Place, regcli: Run, receiver: Receiver, signed: str) -> None:
+    regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", watched.alice).ok()
+    regcli("alias", "add", "model/zoo:v0", "production", "--sign-key", watched.alice).ok()
+    op: dict[str, Any] = {"op": "alias", "alias": "production", "before": 0, "after": 1}
+    if signed == "by mallory":
+        op["signature"] = forged(watched, watched.mallory)
+    elif signed == "before":
+        op["signature"] = signature_of(watched)
+    plant(watched, "f" * 32, op)
+    done = regcli("automation", "deliver")
+    assert "is not told" in done.stderr
+    assert [body["version"] for body in receiver.bodies()] == ["v1", "v0"]
+    assert "f" * 32 not in {body["event_id"] for body in receiver.bodies()}
+
+
+def test_an_honest_move_is_told(watched: Place, regcli: Run, receiver: Receiver) -> None:
+    regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", watched.alice).ok()
+    regcli("alias", "add", "model/zoo:v1", "other").ok()
+    # Whoever trusts nobody leaves the one about the signed alias to others.
+    stranger = watched.path / "stranger"
+    stranger.mkdir()
+    watched.run("automation", "deliver", home=stranger)
+    assert [body["alias"] for body in receiver.bodies()] == ["other"]
+    regcli("automation", "deliver").ok()
+    assert [body["alias"] for body in receiver.bodies()] == ["other", "production"]
+    assert regcli("resolve", REF).ok().lines == ["model/zoo:v1"]
