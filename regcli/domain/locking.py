@@ -31,7 +31,7 @@ from regcli.errors import (
     SignatureRefusedError,
     UsageError,
 )
-from regcli.model import LATEST, parse_reference, quote, quote_some, version_index
+from regcli.model import LATEST, fold, parse_reference, quote, quote_some, version_index
 from regcli.store.manifest import REFERENCE
 
 TYPE_CHECKING = False
@@ -103,7 +103,9 @@ def _pin(context: Context, reference: str, directory: str | None, old: Pin | Non
         directory = _default_directory(version, version.version) if old is None or moves else old.directory
     extra = old.extra if old is not None else None
     directory = clean_directory(directory, reference)
-    signed = version.seal is not None and version.seal.alias == reference
+    selector = parse_reference(reference, context.project).selector
+    # By its number or as `latest` the version may have been asked for in one go with a signed alias.
+    signed = version.seal is not None and selector.kind == "alias" and fold(selector.text) != LATEST
     return Pin(reference, version.version, version.digest, version.record["size"], directory, extra, signed=signed)
 
 

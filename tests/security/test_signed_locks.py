@@ -97,6 +97,13 @@ def test_a_lock_says_that_its_alias_was_signed(place: Place, regcli: Run) -> Non
     assert "signed = false" not in (place.work / "regcli.lock").read_text()
 
 
+def test_a_pin_with_a_digest_says_so_too(place: Place, regcli: Run) -> None:
+    digest = regcli("resolve", REF, "--digest").ok().stdout.strip()
+    [pin] = regcli("lock", f"{REF}@xxh128:{digest[:12]}", "--json").ok().json["pins"]
+    assert pin["signed"]
+    regcli("sync").ok()
+
+
 @pytest.mark.parametrize("value", ['"true"', "1", "[]"])
 def test_signed_is_true_or_false(place: Place, regcli: Run, value: str) -> None:
     regcli("lock", REF, "-o", "out").ok()
