@@ -458,7 +458,9 @@ def make_outbox(context: Context) -> None:
 def own_automations(context: Context) -> list[Automation]:
     """Return the user's own automations of this root."""
     return [
-        Automation(name, kept, is_own=True) for name, kept in sound(read_own(context)) if kept.get("root") == context.root.id
+        Automation(name, kept, is_own=True)
+        for name, kept in sound(read_own(context))
+        if kept.get("root") == context.root.id and isinstance(kept.get("command"), str)
     ]
 
 

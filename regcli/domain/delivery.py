@@ -405,6 +405,8 @@ def try_out(context: Context, name: str) -> Outcome:
     }
     try:
         return send(context, automation, facts)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return Outcome(None, f"the automation is malformed: {error!r:.300}")
     except _NotOursError:
         author = automation.definition["created_by"]
         if author == context.user:
