@@ -77,7 +77,10 @@ def open_parts(context: Context, since: str) -> list[dict[str, Any]]:
 
 def chain_of(context: Context, base: str) -> Chain:
     """Return the log of the parts that lies in a directory."""
-    return Chain(base, f"{base}/log", context.root.id, reduce_parts, empty_state, check_state=check_parts)
+    # Their commits name no place, so that the root has to be said.
+    return Chain(
+        base, f"{base}/log", context.root.id, reduce_parts, empty_state, root=context.root.path, check_state=check_parts
+    )
 
 
 def add_part(context: Context, request: LogRequest, distributed_id: str) -> int:

@@ -70,6 +70,7 @@ class Chain:
         reducer: applies one commit to a state and its records, in place.
         initial: makes the state before the first commit.
         place: `base` relative to the root, "" for the root itself; a commit or head of another place is refused.
+        root: path of the root, where `place` does not tell it.
         derived: where `head.json` and `pages/` lie if not in `base`: a directory of the user's own, and only trusted as such.
         judge: says why a commit does not count (from the state before it, the commit, and the owner of its file), or None.
         check_state, check_record: raise ValueError where a state or a version record is not of the shape that it must have.
@@ -78,8 +79,8 @@ class Chain:
     """
 
     __slots__ = (
-        "_tried", "base", "check_record", "check_state", "derived", "initial", "judge", "log", "place", "reducer", "root_id",
-        "settings_seq", "voids",
+        "_tried", "base", "check_record", "check_state", "derived", "initial", "judge", "log", "place", "reducer", "root",
+        "root_id", "settings_seq", "voids",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +92,7 @@ class Chain:
         initial: Callable[[], State],
         place: str = "",
         *,
+        root: str | None = None,
         derived: str | None = None,
         judge: Judge | None = None,
         settings_seq: int | None = None,
@@ -104,6 +106,7 @@ class Chain:
         self.reducer = reducer
         self.initial = initial
         self.place = place
+        self.root = root or base.removesuffix(f"/{place}")
         self.derived = base if derived is None else derived
         self.judge = judge
         self.settings_seq = settings_seq
@@ -116,11 +119,6 @@ class Chain:
     def commit_path(self, seq: int) -> str:
         """Return the path of commit number `seq`."""
         return f"{self.log}/{seq:010d}.json"
-
-    @property
-    def root(self) -> str:
-        """The path of the root that the log lies in."""
-        return self.base[: -len(self.place) - 1] if self.place else self.base
 
     def read(self) -> Snapshot:
         """Return the current state: the head, then every newer commit until one is missing.

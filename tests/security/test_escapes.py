@@ -278,6 +278,33 @@ def test_the_reserve_behind_a_link_is_not_given_up(place: Place, regcli: Run) ->
         assert (victim / "reserve").read_text() == "content that is stored nowhere", command
 
 
+@pytest.mark.parametrize("directory", ["parts", "parts/made", "parts/made/one", "parts/made/one/log", "runs/first"])
+def test_what_a_script_logs_is_not_written_behind_a_link(place: Place, directory: str) -> None:
+    """Parts of a version that several processes build, and a run."""
+
+    def script(number: str) -> subprocess.CompletedProcess[str]:
+        (place.work / number).write_text(number)
+        program = (
+            "import sys, regcli; run = regcli.init(id='first'); made = regcli.Artifact('made', 'model'); "
+            "made.add_file(sys.argv[1]); run.upsert_artifact(made, distributed_id='one'); run.log({'loss': 1}); run.finish()"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", program, number], cwd=place.work, env=clean_environment(place.home, place.root),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    first = script("1")
+    assert first.returncode == 0, first
+    link, victim = place.root / "projects/local/default" / directory, place.path / "victim"
+    link.rename(victim)
+    link.symlink_to(victim)
+    before = kept(victim)
+    second = script("2")
+    assert second.returncode
+    assert "is a symbolic link" in second.stderr
+    assert kept(victim) == before
+
+
 @pytest.mark.parametrize("how", ["symlink", "hardlink", "fifo"])
 @pytest.mark.parametrize("file", ["history", "tries", "lock"])
 def test_nothing_is_appended_to_another_file(furnished: Place, how: str, file: str) -> None:
