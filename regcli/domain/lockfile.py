@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOCK_NAME = "regcli.lock"
 FORMAT = 1
 MAX_LOCK = 16 << 20
+MAX_DIRECTORY = 4096
 _HEX = frozenset("0123456789abcdef")
 _MARKERS = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 _NOTE = "# Made by `regcli lock`; keep it in version control. `regcli sync` brings exactly these versions.\n"
@@ -197,6 +198,8 @@ def clean_directory(text: str, where: str) -> str:
     Raises:
         LockFileError: it is absolute, leaves the lock's directory, or leads into git's or regcli's own files.
     """
+    if len(text) > MAX_DIRECTORY:
+        raise LockFileError(f"{where}: directory {quote(text[:40])}… is longer than a path may be")
     if any(map(is_unprintable, text)):
         raise LockFileError(f"{where}: directory {quote(text)} has control characters")
     if text.strip("./") == "" and ".." not in text and not text.startswith("/"):
