@@ -270,7 +270,8 @@ class Settings:
         self.description = _text(document, "description", path, default="")
         self.visibility = _text(document, "visibility", path, default="organization")
         if self.visibility not in VISIBILITIES:
-            raise UsageError(f"{path}: visibility {quote(self.visibility[:40])} is unknown", hint=f"use {' or '.join(VISIBILITIES)}")
+            said = quote(self.visibility[:40])
+            raise UsageError(f"{path}: visibility {said} is unknown", hint=f"use {' or '.join(VISIBILITIES)}")
         self.types = [str(TypeName.parse(item)) for item in _texts(document, "types", path)]
         self.protected = {fold(item): Alias.parse(item) for item in _texts(document, "protected_aliases", path)}
         self.signed = {fold(item) for item in _texts(document, "signed_aliases", path)}
