@@ -48,8 +48,11 @@ class Lent:
     def give_back(self, path: str, *, stored: bytes | None = None) -> bool:
         """Make a file what it was, as far as that can be; False where it stays read-only, since the store shares it.
 
-        `stored` is the digest of what the store had before; a file that it shares since then stays so.
+        `stored` is the digest of what the store had before; a file that it shares since then stays so, and so does one that
+        is staged: it has come again under another name that leads to it.
         """
+        if stored is not None and self._files[path][3] is not None:
+            return False
         done = self._give_back(path, *self._files[path], stored)
         # Only now: what Ctrl-C cuts short is tried again at the end.
         del self._files[path]

@@ -554,6 +554,17 @@ def test_hardlinked_sources_share_their_bytes_and_become_read_only(content: Cont
     assert litter(content.root) == []
 
 
+def test_a_shared_file_that_comes_under_two_names_becomes_read_only_too(content: Content, tmp_path: object) -> None:
+    top = make_tree(f"{tmp_path}/twice", {"a": b"one" * 1000, "c": b"two" * 1000})
+    os.symlink("a", f"{top}/b")
+    os.symlink("c", f"{top}/0")
+    result = log(content, top, link_mode="hardlink")
+    assert len(result.entries) == 4
+    for name in ("a", "c"):
+        status = os.stat(f"{top}/{name}")
+        assert (status.st_nlink, status.st_mode & 0o222) == (2, 0)
+
+
 def test_hardlinking_across_file_systems_copies(content: Content, tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.link
 
