@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import StorageError, reason_of
+from regcli.errors import RegcliError, reason_of
 from regcli.store import blobs, files
 from regcli.store.locktest import distrust_of_locks, file_system
 
@@ -37,7 +37,7 @@ def probe_file_system(root: str) -> dict[str, Any]:
         except OSError as error:
             # A full disk, a quota, a permission: whoever is in need asks what is wrong.
             found["failed"] = reason_of(error)
-        except StorageError as error:
+        except RegcliError as error:
             found["failed"] = error.message
         finally:
             for path in (first, second, third):

@@ -114,7 +114,7 @@ def test_doctor_names_a_directory_of_locks_that_takes_none(invoke: Invoke, root:
     assert any(str(root / "locks") in finding["message"] for finding in found["findings"]), found
 
 
-@pytest.mark.parametrize("name", ["blobs", "packs", "projects", "registries", "trash"])
+@pytest.mark.parametrize("name", ["blobs", "locks", "packs", "projects", "registries", "trash"])
 def test_doctor_names_a_link_in_the_place_of_a_directory(
     invoke: Invoke, root: Path, zoo: Path, tmp_path: Path, name: str
 ) -> None:
