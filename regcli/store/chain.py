@@ -106,7 +106,7 @@ class Chain:
         self.reducer = reducer
         self.initial = initial
         self.place = place
-        self.root = root or base.removesuffix(f"/{place}")
+        self.root = root or (base.removesuffix(f"/{place}") if place else base)
         self.derived = base if derived is None else derived
         self.judge = judge
         self.settings_seq = settings_seq

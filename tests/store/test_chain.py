@@ -12,8 +12,8 @@ import pytest
 
 from regcli.errors import BusyError, IntegrityError, OutcomeUnknownError, StorageError, UsageError
 from regcli.store import files
-from regcli.store.chain import GENESIS, MAX_COMMIT, Attempts
-from tests.store.chain_cases import ENVELOPE, add, add_versions, make_chain, note
+from regcli.store.chain import GENESIS, MAX_COMMIT, Attempts, Chain
+from tests.store.chain_cases import ENVELOPE, add, add_versions, initial, make_chain, note, reduce
 
 
 def commit_bytes(chain: Any, seq: int) -> bytes:
@@ -39,6 +39,12 @@ def test_a_commit_names_its_root_its_place_and_the_one_before_it(tmp_path: Path)
     assert (second["seq"], second["root"], second["place"]) == (2, chain.root_id, chain.place)
     assert os.stat(chain.commit_path(2)).st_mode & 0o777 == 0o444
     assert chain.read().state["notes"] == ["one", "two"]
+
+
+def test_the_root_of_a_log_is_found_also_where_it_is_the_top_of_the_file_system() -> None:
+    for base, place in (("/", ""), ("//registries/model", "registries/model")):
+        chain = Chain(base, f"{base}/settings", "", reduce, initial, place)
+        assert chain.root == "/"
 
 
 def test_of_two_writers_one_wins_and_the_other_is_told(tmp_path: Path) -> None:
