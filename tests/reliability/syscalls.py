@@ -6,7 +6,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from tests.reliability.harness import Run, run, tool
+from tests.reliability.harness import LONG, Run, run, tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +83,10 @@ def fail_at(point: Point, error: str, arguments: list[str], *, env: dict[str, st
 def was_hit(trace: Path, root: Path) -> bool:
     """Tell whether the call that failed was one that touches the root: the program's own imports make the same calls."""
     return any("(INJECTED)" in line and str(root) in line for line in trace.read_text(errors="replace").splitlines())
+
+
+def sampled(points: list[Point], count: int) -> list[Point]:
+    """Return `count` of the points, evenly; all of them in the long form."""
+    if LONG or len(points) <= count:
+        return points
+    return [points[index * len(points) // count] for index in range(count)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.reliability import model, syscalls
-from tests.reliability.harness import LONG, Run, copy_root, environment, has_command, inside, remove_tree, run, scaled, tool
+from tests.reliability.harness import LONG, Run, copy_root, environment, has_command, inside, remove_tree, run, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,13 +170,6 @@ def unhelpful(done: Run, error: str) -> list[str]:
     return found
 
 
-def sampled(points: list[Point], count: int) -> list[Point]:
-    """Return `count` of the points, evenly; all of them in the long form."""
-    if len(points) <= count:
-        return points
-    return [points[index * len(points) // count] for index in range(count)]
-
-
 @pytest.fixture
 def strace(not_done: Callable[[str], None]) -> bool:
     if not syscalls.is_available():
@@ -194,7 +187,7 @@ def test_a_kill_before_any_call_leaves_the_old_or_the_new_state(
     place = Place(tmp_path)
     arguments = [*COMMANDS[verb], "--json"]
     points = place.record(arguments)
-    found = {repr(point): place.kill(point, arguments) for point in sampled(points, scaled(10, 10**6))}
+    found = {repr(point): place.kill(point, arguments) for point in syscalls.sampled(points, 10)}
     report(found)
 
 
@@ -208,7 +201,9 @@ def test_ctrl_c_at_any_call_does_not_hide_what_was_done(
     arguments = [*COMMANDS[verb], "--json"]
     points = place.record(arguments)
     # The calls around the commit are what it is about.
-    chosen = points if LONG else [*sampled(points, 6), *(point for point in points if point.name in ("linkat", "link"))]
+    chosen = (
+        points if LONG else [*syscalls.sampled(points, 6), *(point for point in points if point.name in ("linkat", "link"))]
+    )
     report({repr(point): place.interrupt(point, arguments) for point in chosen})
 
 
@@ -233,7 +228,7 @@ def test_a_call_that_fails_is_told_and_leaves_nothing_half_done(
     if LONG:
         cases = list(itertools.product(points, ERRORS))
     else:
-        cases = list(zip(sampled(points, 12), itertools.cycle(ERRORS), strict=False))
+        cases = list(zip(syscalls.sampled(points, 12), itertools.cycle(ERRORS), strict=False))
     found = {f"{error} {point}": place.fail(point, error, arguments) for point, error in cases}
     report(found)
 
