@@ -292,7 +292,6 @@ def write_blob_file(content: Content, digest: str, write: Callable[[int], bool])
             if is_taken and _check_file(path, bytes.fromhex(digest)):
                 files.remove_obstacle(path, content.root)
                 os.replace(temporary, name, src_dir_fd=place, dst_dir_fd=place)
-            files.unlink_quietly(temporary, dir_fd=place)
             files.fsync_names(place)
         finally:
             files.unlink_quietly(temporary, dir_fd=place)

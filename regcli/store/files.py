@@ -416,14 +416,14 @@ def open_to_append(path: str, root: str, mode: int) -> int:
     raise IntegrityError(f"{path} is not a regular file")
 
 
-def remove_obstacle(path: str, root: str | None = None) -> None:
-    """Make way for a derived file where something that is no file was put in its place: an empty directory or a tree.
+def remove_obstacle(path: str, root: str) -> None:
+    """Make way for a file of a root where something that is no file was put in its place: an empty directory or a tree.
 
     Raises:
         IntegrityError: a link leads out of the root. OSError: it cannot be removed.
     """
     name = os.path.basename(path)
-    parent = _open_parent(path, root)
+    parent = open_within(root, os.path.dirname(path))
     try:
         if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
             return

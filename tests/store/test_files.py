@@ -215,7 +215,7 @@ def test_what_stands_in_the_way_of_a_derived_file_is_moved_not_deleted(tmp_path:
         (tmp_path / name).mkdir()
     (tmp_path / "full" / "treasure").write_text("not ours")
     for name in ("empty", "full", "nothing"):
-        files.remove_obstacle(str(tmp_path / name))
+        files.remove_obstacle(str(tmp_path / name), str(tmp_path))
         assert not (tmp_path / name).exists()
     (moved,) = tmp_path.iterdir()
     assert (moved / "treasure").read_text() == "not ours"
