@@ -62,7 +62,7 @@ class PackWriter:
         "_header",
         "_parts",
         "_pending",
-        "_place",
+        "_root",
         "final_path",
         "identity",
         "index",
@@ -82,14 +82,18 @@ class PackWriter:
         self._parts: list[bytes] = [self._header]
         self._pending = len(self._header)
         self.size = len(self._header)
-        self._place = files.open_within(root, directory)
+        self._root = root
+        place = self._open_place()
         try:
             name, flags = os.path.basename(self.path), files.CREATE & ~os.O_WRONLY | os.O_RDWR
-            self._descriptor = os.open(name, flags, 0o600, dir_fd=self._place)
-        except BaseException:
-            os.close(self._place)
-            raise
+            self._descriptor = os.open(name, flags, 0o600, dir_fd=place)
+        finally:
+            os.close(place)
         self._flush = Flush(self._descriptor)
+
+    def _open_place(self) -> int:
+        # Not kept: of a large batch there are many packs at a time.
+        return files.open_within(self._root, os.path.dirname(self.path))
 
     def add(self, digest: bytes, data: bytes) -> None:
         """Append a blob that the pack does not have."""
@@ -142,24 +146,31 @@ class PackWriter:
 
     def publish(self) -> None:
         """Give the finished pack its name; `sync_names` makes it durable."""
-        # The name is 128 random bits: nobody else's file can be in the way.
-        names = os.path.basename(self.path), os.path.basename(self.final_path)
-        os.rename(*names, src_dir_fd=self._place, dst_dir_fd=self._place)
+        place = self._open_place()
+        try:
+            # The name is 128 random bits: nobody else's file can be in the way.
+            names = os.path.basename(self.path), os.path.basename(self.final_path)
+            os.rename(*names, src_dir_fd=place, dst_dir_fd=place)
+        finally:
+            os.close(place)
 
     def sync_names(self) -> None:
         """Make the names of all packs in the directory durable."""
-        files.fsync_names(self._place)
+        files.fsync_directory(os.path.dirname(self.path))
 
     def withdraw(self) -> None:
         """Take the name of a published pack away."""
-        os.unlink(os.path.basename(self.final_path), dir_fd=self._place)
+        place = self._open_place()
+        try:
+            os.unlink(os.path.basename(self.final_path), dir_fd=place)
+        finally:
+            os.close(place)
 
     def close(self, *, drop: bool = False) -> None:
         """Close the file; with `drop` remove it too."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            os.close(self._place)
-            self._descriptor = self._place = -1
+            self._descriptor = -1
         if drop:
             files.unlink_quietly(self.path)
 

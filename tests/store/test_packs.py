@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -201,6 +202,24 @@ def test_a_full_pack_is_followed_by_another(tmp_path: object, monkeypatch: pytes
     assert len(pack_paths(content.root)) == 4
     assert [content.read(digest_of(blob)) for blob in blobs] == blobs
     assert list(content.check()) == []
+
+
+def test_each_pack_of_a_batch_takes_one_descriptor(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "MAX_ROWS", 2)
+    content = Content(f"{tmp_path}/root")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    # In use are at least all below it.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 60, hard))
+    try:
+        with content.batch() as batch:
+            for n in range(80):
+                batch.put_bytes(b"%d" % n)
+            batch.publish()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(pack_paths(content.root)) == 40
 
 
 def test_the_size_of_a_pack_is_known_before_it_is_written(tmp_path: object) -> None:
