@@ -38,5 +38,7 @@ def sync_lock(
     if not frozen and not session.options.quiet:
         for state in check_lock(session.context, [pin for pin, _ in done]):
             if state.state == STALE:
-                session.note(f"{state.message}; `regcli lock --update` takes the new one")
+                # Where the reference means nothing that can be had, there is no new one to take.
+                advice = "; `regcli lock --update` takes the new one" if state.now is not None else ""
+                session.note(f"{state.message}{advice}")
     return done

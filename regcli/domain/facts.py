@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from regcli.domain.events import METRIC
-from regcli.errors import RegcliError
-from regcli.model import fold
+from regcli.errors import RegcliError, SignatureRefusedError
+from regcli.model import fold, quote
 from regcli.store.layout import is_collection_place
 
 TYPE_CHECKING = False
@@ -67,7 +67,9 @@ def require_signed(context: Context, event: dict[str, Any], commit: dict[str, An
         ),
         None,
     )
-    check_alias(context, collection, alias, index, record, stored=signature or {})
+    if signature is None:
+        raise SignatureRefusedError(f"alias {quote(alias)} of {quote(collection.ref)} was changed without a signature")
+    check_alias(context, collection, alias, index, record, stored=signature)
 
 
 def _thing(context: Context, event: dict[str, Any]) -> Facts:

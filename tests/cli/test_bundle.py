@@ -383,11 +383,17 @@ def test_the_largest_change_there_can_be_arrives(invoke: Invoke, work: Path) -> 
     assert invoke("resolve", "raw", "--root", str(work / "further")).ok().stdout == "local/default/raw:v0\n"
 
 
-def test_an_index_that_no_import_would_read_is_refused_and_nothing_written(invoke: Invoke, work: Path) -> None:
+def test_an_index_that_no_import_would_read_is_refused_and_nothing_written(
+    invoke: Invoke, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regcli.store import bundle
+
     (work / "f.txt").write_text("content")
     for number in range(5):
         invoke("log", "f.txt", "-n", f"raw{number}", "-t", "dataset").ok()
-        invoke("collection", "edit", f"raw{number}", "-d", "x" * 14_000_000).ok()
+        invoke("collection", "edit", f"raw{number}", "-d", "x" * 140_000).ok()
+    # As many commits as the real limit allows take ten seconds to make.
+    monkeypatch.setattr(bundle, "MAX_INDEX", 640_000)
     for output in ("all.tar", "-"):
         refused = invoke("export", "local/default/", "-o", output)
         assert refused.code == 2

@@ -183,6 +183,14 @@ def test_sync_brings_the_locked_version_though_the_alias_moved(pinned: Invoke, w
     assert "lock --update" in result.stderr
 
 
+def test_sync_advises_no_update_where_there_is_nothing_to_take(pinned: Invoke) -> None:
+    pinned("alias", "rm", "model/zoo", "production").ok()
+    done = pinned("sync").ok()
+    assert "has no alias 'production'" in done.stderr
+    assert "lock --update" not in done.stderr
+    assert pinned("lock", "--update").code == 3
+
+
 def test_sync_frozen_fails_when_stale_and_writes_nothing(pinned: Invoke, work: Path) -> None:
     pinned("sync", "--frozen").ok()
     log(pinned, work, {"a.txt": "new"})

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reliability.harness import environment, run
+from tests.reliability.harness import environment, run, scaled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WRITERS = 8
-EACH = 8
+WRITERS = scaled(4, 8)
+EACH = scaled(4, 8)
 # Each writer says that it is ready, waits for the word, and then runs its commands one after the other.
 WRITER = """
 import io, json, os, sys

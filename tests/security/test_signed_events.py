@@ -74,3 +74,11 @@ def test_an_honest_move_is_told(watched: Place, regcli: Run, receiver: Receiver)
     regcli("automation", "deliver").ok()
     assert [body["alias"] for body in receiver.bodies()] == ["other", "production"]
     assert regcli("resolve", REF).ok().lines == ["model/zoo:v1"]
+
+
+def test_a_change_of_before_the_requirement_waits_and_says_why(watched: Place, regcli: Run, receiver: Receiver) -> None:
+    regcli("alias", "add", "model/zoo:v1", "staging").ok()
+    regcli("protect", "model", "staging", "--require-signature").ok()
+    done = regcli("automation", "deliver")
+    assert "is not told: alias 'staging' of 'model/zoo' was changed without a signature" in done.stderr
+    assert receiver.bodies() == []
