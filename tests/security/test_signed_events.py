@@ -77,8 +77,8 @@ def test_an_honest_move_is_told(watched: Place, regcli: Run, receiver: Receiver)
 
 
 def test_a_change_of_before_the_requirement_waits_and_says_why(watched: Place, regcli: Run, receiver: Receiver) -> None:
-    regcli("alias", "add", "model/zoo:v1", "staging").ok()
-    regcli("protect", "model", "staging", "--require-signature").ok()
+    regcli("alias", "add", "model/zoo:v1", "candidate").ok()
+    regcli("protect", "model", "candidate", "--require-signature").ok()
     done = regcli("automation", "deliver")
-    assert "is not told: alias 'staging' of 'model/zoo' was changed without a signature" in done.stderr
+    assert "is not told: alias 'candidate' of 'model/zoo' was changed without a signature" in done.stderr
     assert receiver.bodies() == []
