@@ -280,21 +280,25 @@ class Context:
             config is not None and os.path.exists(f"{config}/automations.json")
         )
 
-    def lock(self, name: str, *, exclusive: bool = False) -> Held:
-        """Return a lock to be held with `with`: `content` against gc, `settings` against changes of protection and roles."""
-        return Held(self, name, exclusive=exclusive)
+    def lock(self, name: str, *, exclusive: bool = False, needed: bool | None = None) -> Held:
+        """Return a lock to be held with `with`: `content` against gc, `settings` against changes of protection and roles.
+
+        Where the file system has no locks, one that is `needed` fails; unless that is said, an exclusive one is.
+        """
+        return Held(self, name, exclusive=exclusive, needed=needed)
 
 
 class Held:
     """A lock of the store, held inside a `with` block."""
 
-    __slots__ = ("_context", "_exclusive", "_lock", "_name")
+    __slots__ = ("_context", "_exclusive", "_lock", "_name", "_needed")
 
-    def __init__(self, context: Context, name: str, *, exclusive: bool) -> None:
+    def __init__(self, context: Context, name: str, *, exclusive: bool, needed: bool | None) -> None:
         """Name the lock; nothing is taken yet."""
         self._context = context
         self._name = name
         self._exclusive = exclusive
+        self._needed = needed
         self._lock: Lock | None = None
 
     def __enter__(self) -> Self:
@@ -311,7 +315,13 @@ class Held:
         self._lock = Lock(context.root.lock_path(self._name), dir_fd=directory)
         try:
             for lock in (gate, self._lock):
-                lock.acquire(exclusive=self._exclusive, wait=context.wait, clock=time.monotonic, sleep=context.sleep)
+                lock.acquire(
+                    exclusive=self._exclusive,
+                    wait=context.wait,
+                    clock=time.monotonic,
+                    sleep=context.sleep,
+                    needed=self._needed,
+                )
         finally:
             gate.release()
             os.close(directory)

@@ -115,8 +115,12 @@ def collect_garbage(
             hint="stop everything that writes to this root, then run `regcli gc --offline`",
         )
     collected = Collected(dry_run=policy.dry_run)
-    with nullcontext() if policy.dry_run else with_reserve(root.path), context.lock("content", exclusive=True):
-        with context.lock("settings", exclusive=True):
+    needed = not policy.offline
+    with (
+        nullcontext() if policy.dry_run else with_reserve(root.path),
+        context.lock("content", exclusive=True, needed=needed),
+    ):
+        with context.lock("settings", exclusive=True, needed=needed):
             survey = Survey(context)
             scope = _scope(context, survey, text)
             now = context.clock()

@@ -28,11 +28,21 @@ class Lock:
         self._dir_fd = dir_fd
         self._descriptor = -1
 
-    def acquire(self, *, exclusive: bool, wait: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def acquire(
+        self,
+        *,
+        exclusive: bool,
+        wait: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        needed: bool | None = None,
+    ) -> None:
         """Take the lock within `wait` seconds.
 
+        Where the file system has no locks, one that is `needed` fails; unless that is said, an exclusive one is.
+
         Raises:
-            BusyError: another process kept it for that long.
+            BusyError: another process kept it for that long. StorageError: it cannot be taken.
         """
         try:
             import fcntl
@@ -59,7 +69,8 @@ class Lock:
                 # Who looks seldom loses against those who come and go.
                 pause = min(pause * 1.5, 0.03)
             except OSError as error:
-                if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS) and not exclusive:
+                is_needed = exclusive if needed is None else needed
+                if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS) and not is_needed:
                     return
                 self.release()
                 raise files.explain(error, f"cannot lock {self.path}") from error

@@ -6,11 +6,10 @@ whole too, but of two changes at the same moment one may be lost.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 
-from regcli.errors import StorageError, UsageError
+from regcli.errors import UsageError
 from regcli.store import files
 from regcli.store.locks import Lock
 
@@ -18,8 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
-
-_NO_LOCKS = frozenset([errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
 
 
 class Changing:
@@ -44,12 +41,8 @@ class Changing:
             os.makedirs(directory, mode=0o700, exist_ok=True)
         except OSError as error:
             raise files.explain(error, f"cannot make {directory}") from error
-        try:
-            self._lock.acquire(exclusive=True, wait=self._wait, clock=time.monotonic, sleep=self._sleep)
-        except StorageError as error:
-            if getattr(error.__cause__, "errno", None) not in _NO_LOCKS:
-                raise
-            # A home directory on a file system without locks is no reason to refuse a change.
+        # A home directory on a file system without locks is no reason to refuse a change.
+        self._lock.acquire(exclusive=True, wait=self._wait, clock=time.monotonic, sleep=self._sleep, needed=False)
         return self
 
     def __exit__(self, *_: object) -> None:

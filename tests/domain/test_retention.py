@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -390,6 +391,20 @@ def test_gc_waits_for_locks_it_can_trust(world: World, monkeypatch: pytest.Monke
     with pytest.raises(RefusedError, match="gc needs locks that work, and here they may not: two locks of one file") as refused:
         gc(world)
     assert "--offline" in str(refused.value.hint)
+    assert deleted(gc(world, offline=True)) == ["zoo:v0"]
+
+
+def test_gc_goes_on_without_locks_when_nobody_else_is_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    world.log(ttl=60)
+    world.later(120)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(RefusedError, match=r"flock fails in .*: no locks available"):
+        gc(world)
     assert deleted(gc(world, offline=True)) == ["zoo:v0"]
 
 
