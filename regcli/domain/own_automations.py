@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from regcli.errors import RefusedError, RegcliError
+from regcli.errors import IntegrityError, RefusedError, RegcliError
 from regcli.store import files, jsontext, ownfiles
 
 TYPE_CHECKING = False
@@ -51,7 +51,11 @@ def _believed(path: str) -> bytes:
 
 
 def _parse_own(data: bytes, path: str) -> dict[str, Definition]:
-    document = jsontext.loads(data, path)
+    try:
+        document = jsontext.loads(data, path)
+    except IntegrityError as error:
+        # It lies in no root: `verify`, which is advised elsewhere, does not look at it.
+        raise IntegrityError(error.message, hint="mend it, or remove it and add your automations again") from None
     found = document.get("automations") if isinstance(document, dict) else None
     return found if isinstance(found, dict) else {}
 

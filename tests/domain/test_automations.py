@@ -31,7 +31,7 @@ from regcli.domain.members import set_member
 from regcli.domain.outbox import pending
 from regcli.domain.registries import create_registry, find_registry, protect
 from regcli.domain.trust import Trust
-from regcli.errors import ConflictError, NotFoundError, RefusedError, RoleError, UsageError
+from regcli.errors import ConflictError, IntegrityError, NotFoundError, RefusedError, RoleError, UsageError
 from regcli.model import Alias, RegistryName, Tag, TypeName
 from regcli.store.ingest import Source
 
@@ -980,6 +980,17 @@ def test_a_configuration_that_others_can_write_is_not_believed(context: Context,
     add_aliases(context, "model/Zoo:v0", [Alias.parse("prod")])
     assert announced(context) == []
     assert any("not believed" in warning for warning in context.warnings)
+
+
+def test_a_damaged_configuration_is_not_sought_in_the_root(context: Context, world: World) -> None:
+    add_automation(context, "mine", request("alias-added", command="true"))
+    path = world.folder / "ada/config/automations.json"
+    path.write_text("{")
+    with pytest.raises(IntegrityError, match=r"automations\.json is corrupt") as caught:
+        add_automation(context, "other", request("alias-added", command="true"))
+    assert "verify" not in str(caught.value.hint)
+    assert "remove it" in str(caught.value.hint)
+    assert path.read_text() == "{"
 
 
 @pytest.mark.parametrize(("command", "words"), [("false", "exit code 1"), ("no-such-program-here", "cannot be started")])
