@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def shared_mode(mode: int) -> int:
+    """Return the permissions that a file has while it is shared."""
+    return stat.S_IMODE(mode) & 0o555 | 0o444
+
+
 class Lent:
     """The files of one batch.
 
@@ -42,7 +47,13 @@ class Lent:
         self._files[path] = (*self._files[path][:3], digest)
 
     def keep(self) -> None:
-        """Let the store have all of them for good."""
+        """Let the store have for good what it shares; a file whose bytes others stored meanwhile it does not share."""
+        for path, (device, inode, _, digest) in list(self._files.items()):
+            try:
+                if digest is None or not self._is_published(digest, device, inode):
+                    self.give_back(path)
+            except OSError:
+                continue
         self._files.clear()
 
     def give_back(self, path: str, *, stored: bytes | None = None) -> bool:
@@ -68,11 +79,11 @@ class Lent:
             status = os.fstat(descriptor)
             if (status.st_dev, status.st_ino) != (device, inode):
                 return True
-            if stored is not None and self._is_published(stored, status):
+            if stored is not None and self._is_published(stored, device, inode):
                 return False
-            if digest is not None and self._is_published(digest, status):
+            if digest is not None and self._is_published(digest, device, inode):
                 self._copy(descriptor, status.st_size, digest)
-            if status.st_mode != mode:
+            if status.st_mode != mode and stat.S_IMODE(status.st_mode) == shared_mode(mode):
                 os.fchmod(descriptor, stat.S_IMODE(mode))
         except (OSError, RegcliError):
             return False
@@ -84,11 +95,12 @@ class Lent:
         """Do it for all of them; return those that stay read-only."""
         return [path for path in list(self._files) if not self.give_back(path)]
 
-    def _is_published(self, digest: bytes, status: os.stat_result) -> bool:
+    def _is_published(self, digest: bytes, device: int, inode: int) -> bool:
         try:
-            return os.path.samestat(os.lstat(blobs.blob_path(self._root, digest.hex())), status)
+            blob = os.lstat(blobs.blob_path(self._root, digest.hex()))
         except FileNotFoundError:
             return False
+        return (blob.st_dev, blob.st_ino) == (device, inode)
 
     def _copy(self, descriptor: int, size: int, digest: bytes) -> None:
         """Put a copy of a shared file in the place of its blob.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from regcli.store import blobs, files, packs
+from regcli.store.lent import shared_mode
 
 # Up to here an fsync per file is cheaper than waiting for everybody's data on the file system.
 _SYNC_EACH = 16
@@ -111,7 +111,7 @@ class LargeStage:
                 # Not by its name, which somebody may have given to something else.
                 if not os.path.samestat(os.fstat(linked), before):
                     raise OSError(0, "replaced")
-                os.fchmod(linked, stat.S_IMODE(before.st_mode) & 0o555 | 0o444)
+                os.fchmod(linked, shared_mode(before.st_mode))
             finally:
                 os.close(linked)
         except OSError:

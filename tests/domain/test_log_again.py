@@ -227,3 +227,28 @@ def test_content_is_looked_for_only_where_the_store_has_changed(tree: Tree, monk
     for _ in range(3):
         tree.log()
     assert len(looked) == 1
+
+
+@pytest.mark.parametrize("name", ["zoo", "other"])
+def test_a_file_whose_bytes_others_store_meanwhile_is_not_shared(tmp_path: Path, name: str) -> None:
+    world = World(tmp_path)
+    ours, theirs = (tmp_path / who / "file" for who in ("ours", "theirs"))
+    for file in (ours, theirs):
+        file.parent.mkdir()
+        file.write_bytes(b"same" * 1_000_000)
+        file.chmod(0o640)
+    first, second = LogRequest(name, TypeName.parse("dataset")), LogRequest("zoo", TypeName.parse("dataset"))
+    first.link_mode = "hardlink"
+    first.add_path(str(ours.parent))
+    second.add_path(str(theirs.parent))
+    logged: list[Logged] = []
+
+    def meanwhile(*_: int) -> None:
+        if not logged:
+            logged.append(log_version(world.user(), second))
+
+    first.progress = meanwhile
+    assert log_version(world.user(), first).created is (name == "other")
+    status = ours.stat()
+    assert (status.st_nlink, status.st_mode & 0o777) == (1, 0o640)
+    assert not verify_root(world.user()).problems
