@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from regcli.domain.automations import Automation
+    from regcli.domain.collections import Collection
     from regcli.domain.context import Context
     from regcli.domain.outbox import Notice
+    from regcli.domain.statements import Signed
 
     Facts = dict[str, Any]
 
@@ -40,7 +42,7 @@ def require_signed(context: Context, event: dict[str, Any], commit: dict[str, An
     """Refuse to tell of a change of a signed alias that no trusted signer made: whoever hears of it acts on it.
 
     Raises:
-        SignatureRefusedError: the operation of the commit is not signed as it must be.
+        SignatureRefusedError: the operation of the commit is not signed as it must be, or repeats an earlier one.
     """
     place: str = event["place"]
     if event["event"] not in ("alias-added", "alias-removed") or not is_collection_place(place):
@@ -67,9 +69,35 @@ def require_signed(context: Context, event: dict[str, Any], commit: dict[str, An
         ),
         None,
     )
-    if signature is None:
+    if signature is None or commit.get("place") != place:
         raise SignatureRefusedError(f"alias {quote(alias)} of {quote(collection.ref)} was changed without a signature")
-    check_alias(context, collection, alias, index, record, stored=signature)
+    signed = check_alias(context, collection, alias, index, record, stored=signature)
+    _require_new(collection, alias, signed, commit["seq"])
+
+
+def _require_new(collection: Collection, alias: str, signed: Signed, seq: int) -> None:
+    """Refuse a statement that does not follow those of earlier commits: anybody can commit an old one once more.
+
+    Raises:
+        SignatureRefusedError: it is older than one of them, or one of them itself.
+    """
+    from regcli.domain.statements import parse_signed
+
+    for commit, _ in collection.chain.commits(upto=seq - 1):
+        for op in commit["ops"]:
+            if not isinstance(op, dict) or "signature" not in op or fold(str(op.get("alias"))) != fold(alias):
+                continue
+            try:
+                before = parse_signed(op["signature"], "an earlier change")
+            except SignatureRefusedError:
+                # Written by hand; those that follow it are not held to it.
+                continue
+            # A collection that was made anew counts anew.
+            is_same = before.statement["collection"]["id"] == signed.statement["collection"]["id"]
+            if is_same and before.counter >= signed.counter:
+                raise SignatureRefusedError(
+                    f"the statement about alias {quote(alias)} of {quote(collection.ref)} is from before commit {seq}"
+                )
 
 
 def _thing(context: Context, event: dict[str, Any]) -> Facts:

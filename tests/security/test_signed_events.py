@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.domain.test_automations import Receiver
-from tests.security.forgery import append, read_log
-from tests.security.test_signed_aliases import REF, forged, signature_of
+from tests.security.forgery import append, read_log, write_log
+from tests.security.test_signed_aliases import REF, alias_commits, forged, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def plant(place: Place, event_id: str, op: dict[str, Any]) -> None:
     (place.root / "outbox" / f"{event_id}.json").write_text(json.dumps(marker))
 
 
-@pytest.mark.parametrize("signed", ["not", "by mallory", "before"])
+@pytest.mark.parametrize("signed", ["not", "by mallory", "before", "once"])
 def test_a_forged_move_is_not_told(watched: Place, regcli: Run, receiver: Receiver, signed: str) -> None:
     regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", watched.alice).ok()
     regcli("alias", "add", "model/zoo:v0", "production", "--sign-key", watched.alice).ok()
@@ -56,11 +56,39 @@ def test_a_forged_move_is_not_told(watched: Place, regcli: Run, receiver: Receiv
         op["signature"] = forged(watched, watched.mallory)
     elif signed == "before":
         op["signature"] = signature_of(watched)
+    elif signed == "once":
+        # Of v1 by alice, as it has to be, but from the commit before the last.
+        op["signature"] = next(op["signature"] for op in alias_commits(watched)[-2]["ops"] if "signature" in op)
     plant(watched, "f" * 32, op)
     done = regcli("automation", "deliver")
     assert "is not told" in done.stderr
     assert [body["version"] for body in receiver.bodies()] == ["v1", "v0"]
     assert "f" * 32 not in {body["event_id"] for body in receiver.bodies()}
+
+
+def test_a_statement_is_not_told_from_the_log_of_another_collection(watched: Place, regcli: Run, receiver: Receiver) -> None:
+    regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", watched.alice).ok()
+    statement = signature_of(watched)
+    plant(watched, "f" * 32, {"op": "alias", "alias": "production", "before": 0, "after": 1, "signature": statement})
+    planted = read_log(watched.log)[-1]
+    write_log(watched.log, read_log(watched.log)[:-1])
+    regcli("link", "zoo:v0", "model/other").ok()
+    log = watched.root / "registries/model/collections/other/log"
+    append(log, planted["ops"], outbox=planted["outbox"])
+    marker = watched.root / "outbox" / f"{'f' * 32}.json"
+    document = json.loads(marker.read_text())
+    document.update(place="registries/model/collections/other", seq=len(read_log(log)))
+    marker.write_text(json.dumps(document))
+    regcli("automation", "deliver")
+    assert [body["event_id"] for body in receiver.bodies()].count("f" * 32) == 0
+    assert len(receiver.bodies()) == 1
+
+
+def test_many_moves_are_told_late_and_in_their_order(watched: Place, regcli: Run, receiver: Receiver) -> None:
+    for version in ("v1", "v0", "v1"):
+        regcli("alias", "add", f"model/zoo:{version}", "production", "--sign-key", watched.alice).ok()
+    regcli("automation", "deliver").ok()
+    assert [body["version"] for body in receiver.bodies()] == ["v1", "v0", "v1"]
 
 
 def test_an_honest_move_is_told(watched: Place, regcli: Run, receiver: Receiver) -> None:
