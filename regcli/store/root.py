@@ -86,7 +86,7 @@ class Root:
         """Return a descriptor of the directory of the locks, which is made where it is missing.
 
         Raises:
-            IntegrityError: it is a link.
+            IntegrityError: it is a link. StorageError: it cannot be opened or made.
         """
         directory = f"{self.path}/locks"
         try:
@@ -96,7 +96,7 @@ class Root:
                 files.make_within(self.path, directory)
                 return files.open_within(self.path, directory)
         except OSError as error:
-            raise files.explain(error, f"cannot make {directory}") from error
+            raise files.explain(error, f"cannot open {directory}") from error
 
     def lock_path(self, name: str) -> str:
         """Return the path of a lock file."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from regcli.errors import IntegrityError, NotFoundError
+from regcli.errors import IntegrityError, NotFoundError, StorageError
 from regcli.store.root import MARKER, create_root, open_root, seal_marker
 
 if TYPE_CHECKING:
@@ -79,6 +79,20 @@ def test_a_lost_file_does_not_make_room_for_a_new_root(tmp_path: Path) -> None:
         for directory in (place, os.path.dirname(place)):
             (tmp_path / directory).rmdir()
     assert make(tmp_path) is True
+
+
+def test_locks_that_are_no_directory_are_named(tmp_path: Path) -> None:
+    path = str(tmp_path / "root")
+    make(tmp_path / "root")
+    root = open_root(path)
+    for name in os.listdir(f"{path}/locks"):
+        os.unlink(f"{path}/locks/{name}")
+    os.rmdir(f"{path}/locks")
+    os.close(root.open_locks())
+    os.rmdir(f"{path}/locks")
+    (tmp_path / "root/locks").write_text("")
+    with pytest.raises(StorageError, match=f"cannot open {path}/locks: not a directory"):
+        root.open_locks()
 
 
 def test_an_ordinary_directory_of_projects_may_become_a_root(tmp_path: Path) -> None:
