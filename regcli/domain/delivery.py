@@ -202,6 +202,8 @@ def _attempt(context: Context, notice: Notice, report: Report, failed: list[Noti
         return
     begun = time.monotonic()
     try:
+        if entry["event"]["event"] != automation.definition["event"]:
+            raise ValueError("the notice is about another event")
         require_signed(context, entry["event"], commit)
         facts = facts_of(context, notice, commit, entry, automation)
         outcome = send(context, automation, {**facts, "depth": notice.marker.get("depth", 0)})

@@ -44,10 +44,12 @@ def require_signed(context: Context, event: dict[str, Any], commit: dict[str, An
     Raises:
         SignatureRefusedError: the operation of the commit is not signed as it must be, or repeats an earlier one.
     """
-    place: str = event["place"]
-    if event["event"] not in ("alias-added", "alias-removed") or not is_collection_place(place):
+    if event["event"] not in ("alias-added", "alias-removed"):
         return
+    place: str = event["place"]
     alias: str = event["alias"]
+    if not is_collection_place(place):
+        raise SignatureRefusedError(f"{quote(place)} is no collection, and has no alias {quote(alias)}")
     from regcli.domain import roles
     from regcli.domain.collections import open_place
 
@@ -71,6 +73,8 @@ def require_signed(context: Context, event: dict[str, Any], commit: dict[str, An
     )
     if signature is None or commit.get("place") != place:
         raise SignatureRefusedError(f"alias {quote(alias)} of {quote(collection.ref)} was changed without a signature")
+    if fold(str(event.get("collection"))) != fold(collection.name) or (index is not None and event["version"] != f"v{index}"):
+        raise SignatureRefusedError(f"the notice names another collection or version than {quote(collection.ref)}:v{index}")
     signed = check_alias(context, collection, alias, index, record, stored=signature)
     _require_new(collection, alias, signed, commit["seq"])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.domain.test_automations import Receiver
-from tests.security.forgery import append, read_log, write_log
+from tests.security.forgery import append, read_log, rewrite, write_log
 from tests.security.test_signed_aliases import REF, alias_commits, forged, signature_of
 
 if TYPE_CHECKING:
@@ -82,6 +82,25 @@ def test_a_statement_is_not_told_from_the_log_of_another_collection(watched: Pla
     regcli("automation", "deliver")
     assert [body["event_id"] for body in receiver.bodies()].count("f" * 32) == 0
     assert len(receiver.bodies()) == 1
+
+
+@pytest.mark.parametrize(
+    "lie", [{"place": "registries/model"}, {"collection": "other"}, {"version": "21"}, {"event": "linked"}], ids=str
+)
+def test_a_notice_that_says_more_than_was_signed_is_not_told(
+    watched: Place, regcli: Run, receiver: Receiver, lie: dict[str, str]
+) -> None:
+    regcli("alias", "add", "model/zoo:v1", "production", "--sign-key", watched.alice).ok()
+
+    def change(commits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        *rest, last = commits
+        [entry] = last["outbox"]
+        return [*rest, {**last, "outbox": [{**entry, "event": {**entry["event"], **lie}}]}]
+
+    rewrite(watched.log, change)
+    done = regcli("automation", "deliver")
+    assert "is not told" in done.stderr or "the notice is about another event" in done.stdout
+    assert receiver.bodies() == []
 
 
 def test_many_moves_are_told_late_and_in_their_order(watched: Place, regcli: Run, receiver: Receiver) -> None:
