@@ -189,4 +189,5 @@ class Rows:
             return [consumers(self._context, identity) for identity in self._own("id")]
         if self.entry.is_link:
             return self._constant([])
-        return [[link.ref for link in visible_links(self._context, identity)] for identity in self._own("id")]
+        opened: dict[str, Collection] = {}
+        return [[link.ref for link in visible_links(self._context, identity, opened)] for identity in self._own("id")]

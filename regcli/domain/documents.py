@@ -33,7 +33,9 @@ def format_ttl(ttl: int | str | None) -> str:
     return f"{ttl}s"
 
 
-def links_of(context: Context, artifact_id: str, *, strict: bool = False) -> Iterator[Version]:
+def links_of(
+    context: Context, artifact_id: str, *, strict: bool = False, opened: dict[str, Collection] | None = None
+) -> Iterator[Version]:
     """Yield every membership that is a link to the artifact and still there.
 
     Args:
@@ -41,11 +43,12 @@ def links_of(context: Context, artifact_id: str, *, strict: bool = False) -> Ite
         artifact_id: of the source version.
         strict: for whoever is about to take away or change what is linked: a link that cannot be read, because of damage,
             may be one that forbids it.
+        opened: keeps collections by place, for many artifacts in a row; without it everything is read anew.
 
     Raises:
         IntegrityError: `strict`, and something is damaged. StorageError: `strict`, and something cannot be read.
     """
-    opened: dict[str, Collection] = {}
+    opened = {} if opened is None else opened
     markers = backrefs.read_backrefs(context.root.path, artifact_id, backrefs.LINK, strict=strict, unread=context.warnings)
     for _, place, number in markers:
         try:
@@ -66,9 +69,9 @@ def may_see(context: Context, version: Version) -> bool:
     return registry is None or roles.allows(registry.state, context.user, "view")
 
 
-def visible_links(context: Context, artifact_id: str) -> list[Version]:
-    """Return the links that the user may see, ordered by reference."""
-    found = [link for link in links_of(context, artifact_id) if may_see(context, link)]
+def visible_links(context: Context, artifact_id: str, opened: dict[str, Collection] | None = None) -> list[Version]:
+    """Return the links that the user may see, ordered by reference; `opened` as for `links_of`."""
+    found = [link for link in links_of(context, artifact_id, opened=opened) if may_see(context, link)]
     return sorted(found, key=lambda link: (link.collection.ref, link.index))
 
 
@@ -86,14 +89,14 @@ def version_document(
         context: who asks, and where.
         version: a membership.
         related: also look up its links and who used it (one directory read per version).
-        opened: keeps source collections by place, for many versions in a row.
+        opened: keeps collections of sources and links by place, for many versions in a row.
         lifetimes: keeps the root's default TTL, for the same.
     """
     opened = {} if opened is None else opened
     shared = shared_record(context, version, opened)
     source = version.record.get("source")
     source_ref = _source_ref(context, version, opened) if source is not None else version.ref
-    links = visible_links(context, shared["id"]) if related else []
+    links = visible_links(context, shared["id"], opened) if related else []
     state = _state(version, shared)
     expires_at = None
     if source is None and not links and state == COMMITTED:
