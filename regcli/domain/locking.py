@@ -321,9 +321,13 @@ def _refuse_stale(states: list[PinState]) -> None:
     if any(state.state == MISSING for state in wrong):
         raise NotFoundError("; ".join(state.message for state in wrong), hint="pin what is there with `regcli lock --update`")
     if wrong:
+        # What means nothing any more can only be taken out.
+        has_gone = any(state.now is None for state in wrong)
         raise ConflictError(
             f"{LOCK_NAME} is stale: {'; '.join(state.message for state in wrong)}",
-            hint="take the new versions with `regcli lock --update`, or leave out --frozen",
+            hint="take pins out with `regcli lock --rm REF`, or leave out --frozen"
+            if has_gone
+            else "take the new versions with `regcli lock --update`, or leave out --frozen",
         )
 
 

@@ -188,6 +188,9 @@ def test_sync_advises_no_update_where_there_is_nothing_to_take(pinned: Invoke) -
     done = pinned("sync").ok()
     assert "has no alias 'production'" in done.stderr
     assert "lock --update" not in done.stderr
+    frozen = pinned("sync", "--frozen")
+    assert frozen.code == 4
+    assert "lock --rm REF" in frozen.stderr
     assert pinned("lock", "--update").code == 3
 
 
@@ -199,6 +202,7 @@ def test_sync_frozen_fails_when_stale_and_writes_nothing(pinned: Invoke, work: P
     result = pinned("sync", "--frozen")
     assert result.code == 4
     assert "v1 now" in result.stderr
+    assert "lock --update" in result.stderr
     assert not (work / "data" / "a.txt").exists()
 
 
