@@ -170,6 +170,13 @@ def unhelpful(done: Run, error: str) -> list[str]:
     return found
 
 
+def recorded(base: Path, verb: str, broken: str | None = None) -> tuple[Place, list[str], list[Point]]:
+    """Return a place, a command's arguments, and the calls that it makes there."""
+    place = Place(base, broken)
+    arguments = [*COMMANDS[verb], "--json"]
+    return place, arguments, place.record(arguments)
+
+
 @pytest.fixture
 def strace(not_done: Callable[[str], None]) -> bool:
     if not syscalls.is_available():
@@ -184,9 +191,7 @@ def test_a_kill_before_any_call_leaves_the_old_or_the_new_state(
 ) -> None:
     if not strace or not known(verb, not_done):
         return
-    place = Place(tmp_path)
-    arguments = [*COMMANDS[verb], "--json"]
-    points = place.record(arguments)
+    place, arguments, points = recorded(tmp_path, verb)
     found = {repr(point): place.kill(point, arguments) for point in syscalls.sampled(points, 10)}
     report(found)
 
@@ -197,9 +202,7 @@ def test_ctrl_c_at_any_call_does_not_hide_what_was_done(
 ) -> None:
     if not strace or not known(verb, not_done):
         return
-    place = Place(tmp_path)
-    arguments = [*COMMANDS[verb], "--json"]
-    points = place.record(arguments)
+    place, arguments, points = recorded(tmp_path, verb)
     # The calls around the commit are what it is about.
     chosen = (
         points if LONG else [*syscalls.sampled(points, 6), *(point for point in points if point.name in ("linkat", "link"))]
@@ -210,9 +213,8 @@ def test_ctrl_c_at_any_call_does_not_hide_what_was_done(
 def test_what_ctrl_c_hides_is_found_out(tmp_path: Path, strace: bool) -> None:
     if not strace:
         return
-    place = Place(tmp_path, "forget_what_was_cut_short")
-    arguments = [*COMMANDS["alias"], "--json"]
-    commits = [point for point in place.record(arguments) if point.name in ("linkat", "link")]
+    place, arguments, points = recorded(tmp_path, "alias", "forget_what_was_cut_short")
+    commits = [point for point in points if point.name in ("linkat", "link")]
     assert any(place.interrupt(point, arguments) for point in commits)
 
 
@@ -222,9 +224,7 @@ def test_a_call_that_fails_is_told_and_leaves_nothing_half_done(
 ) -> None:
     if not strace or not known(verb, not_done):
         return
-    place = Place(tmp_path)
-    arguments = [*COMMANDS[verb], "--json"]
-    points = place.record(arguments)
+    place, arguments, points = recorded(tmp_path, verb)
     if LONG:
         cases = list(itertools.product(points, ERRORS))
     else:
@@ -248,18 +248,16 @@ def known(verb: str, not_done: Callable[[str], None]) -> bool:
 def test_false_success_is_found_out(tmp_path: Path, strace: bool) -> None:
     if not strace:
         return
-    place = Place(tmp_path, "swallow_errors")
-    arguments = [*COMMANDS["alias"], "--json"]
-    writes = [point for point in place.record(arguments) if point.name in ("write", "linkat", "fsync")]
+    place, arguments, points = recorded(tmp_path, "alias", "swallow_errors")
+    writes = [point for point in points if point.name in ("write", "linkat", "fsync")]
     assert any(place.fail(point, "ENOSPC", arguments) for point in writes)
 
 
 def test_torn_commits_are_found_out(tmp_path: Path, strace: bool) -> None:
     if not strace:
         return
-    place = Place(tmp_path, "commit_in_place")
-    arguments = [*COMMANDS["alias"], "--json"]
-    writes = [point for point in place.record(arguments) if point.name == "write"]
+    place, arguments, points = recorded(tmp_path, "alias", "commit_in_place")
+    writes = [point for point in points if point.name == "write"]
     assert any(place.kill(point, arguments) for point in writes)
 
 
