@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+import regcli
 from regcli.__main__ import main
 from tests.optional import collect_ignore, pytest_terminal_summary
 
@@ -70,6 +72,15 @@ def clean_environment(home: Path, root: Path | None) -> dict[str, str]:
     if root is not None:
         environment["REGCLI_ROOT"] = str(root)
     return environment
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the package once: the thousands of processes that the tests start would each do it anew.
+
+    They may not write bytecode themselves, since what they write is looked at.
+    """
+    if not hasattr(session.config, "workerinput"):
+        compileall.compile_dir(os.path.dirname(regcli.__file__), quiet=2)
 
 
 @pytest.fixture
