@@ -114,7 +114,7 @@ def test_whatever_call_is_interrupted_or_fails(tmp_path: Path, not_done: Callabl
     trace = tmp_path / "trace"
     points: list[syscalls.Point] = []
     failed = 0
-    for number in range(scaled(8, 1000) + 1):
+    for number in range(scaled(5, 1000) + 1):
         base = tmp_path / str(number)
         sources, env = Sources(base / "work"), environment(tmp_path / "root", tmp_path / "home")
         shutil.rmtree(tmp_path / "root", ignore_errors=True)
@@ -122,7 +122,7 @@ def test_whatever_call_is_interrupted_or_fails(tmp_path: Path, not_done: Callabl
         if not number:
             done, points = syscalls.record(arguments, env=env, cwd=sources.work, root=tmp_path / "root", trace=trace)
             done.ok()
-            step = max(1, len(points) // scaled(8, 1000))
+            step = max(1, len(points) // scaled(5, 1000))
             points = points[::step]
             continue
         if number > len(points):
