@@ -194,11 +194,7 @@ def make_within(root: str, path: str, mode: int = 0o777) -> None:
         make_directories(root, mode)
         return
     parent, name = os.path.split(path)
-    try:
-        above = open_within(root, parent)
-    except FileNotFoundError:
-        make_within(root, parent, mode)
-        above = open_within(root, parent)
+    above = open_or_make(root, parent, mode)
     try:
         try:
             os.mkdir(name, mode, dir_fd=above)
@@ -217,6 +213,19 @@ def make_within(root: str, path: str, mode: int = 0o777) -> None:
         fsync_names(above)
     finally:
         os.close(above)
+
+
+def open_or_make(root: str, directory: str, mode: int = 0o777) -> int:
+    """Return a descriptor of a directory of a root as `open_within` does; one that is missing is made.
+
+    Raises:
+        IntegrityError, OSError: as `make_within`.
+    """
+    try:
+        return open_within(root, directory)
+    except FileNotFoundError:
+        make_within(root, directory, mode)
+        return open_within(root, directory)
 
 
 def temporary_name() -> str:

@@ -90,11 +90,7 @@ class Root:
         """
         directory = f"{self.path}/locks"
         try:
-            try:
-                return files.open_within(self.path, directory)
-            except FileNotFoundError:
-                files.make_within(self.path, directory)
-                return files.open_within(self.path, directory)
+            return files.open_or_make(self.path, directory)
         except OSError as error:
             raise files.explain(error, f"cannot open {directory}") from error
 

@@ -85,12 +85,7 @@ class LargeStage:
 
     def _open_place(self) -> int:
         if self._place < 0:
-            directory = f"{self._root}/blobs"
-            try:
-                self._place = files.open_within(self._root, directory)
-            except FileNotFoundError:
-                files.make_within(self._root, directory)
-                self._place = files.open_within(self._root, directory)
+            self._place = files.open_or_make(self._root, f"{self._root}/blobs")
         return self._place
 
     def create(self) -> tuple[str, int]:
