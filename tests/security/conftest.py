@@ -47,8 +47,15 @@ class Place:
 
     def run(self, *arguments: str | Path, home: Path | None = None, environment: Mapping[str, str] | None = None) -> Result:
         """Run the program in a process of its own."""
+        return self._start("-m", "regcli", *map(str, arguments), home=home, environment=environment)
+
+    def ask(self, script: str) -> Result:
+        """Run a Python script that uses the library."""
+        return self._start("-c", script)
+
+    def _start(self, *words: str, home: Path | None = None, environment: Mapping[str, str] | None = None) -> Result:
         done = subprocess.run(
-            [sys.executable, "-m", "regcli", *map(str, arguments)],
+            [sys.executable, *words],
             cwd=self.work,
             env={**clean_environment(home or self.home, self.root), **(environment or {})},
             capture_output=True,

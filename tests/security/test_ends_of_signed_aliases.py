@@ -5,13 +5,10 @@ None of these commands takes a key itself, so that each of them would clear the 
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import clean_environment
 from tests.security.forgery import rewrite
 
 if TYPE_CHECKING:
@@ -132,10 +129,7 @@ def test_the_library_asks_as_the_commands_do(place: Place, regcli: Run) -> None:
         "    except regcli.CommError as error:\n"
         "        print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=place.work, env=clean_environment(place.home, place.root), capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = place.ask(script).ok()
     assert done.stdout.count("holds the signed alias 'production'") == 2
     assert regcli("resolve", REF).ok().lines == ["model/zoo:v0"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -156,10 +155,7 @@ def test_a_name_that_leads_to_a_registry_of_another_name_is_not_locked(place: Pl
         assert done.code == 5, command
     assert not (place.work / "regcli.lock").exists()
     script = "import regcli\nprint(regcli.Api().registry('model').versions(filter={'alias': 'production'})[0].version)\n"
-    asked = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=place.work, env=clean_environment(place.home, place.root), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    asked = place.ask(script)
     assert "must be signed" in asked.stderr
     assert asked.stdout == ""
 
@@ -225,10 +221,7 @@ def test_swapped_bytes_are_not_exported(place: Place, regcli: Run) -> None:
 def test_the_link_that_a_signed_version_was_given_is_held_to_it(place: Place) -> None:
     swapped(place)
     script = "import regcli\nregcli.Api().artifact('model/zoo:production').link('model/other').download('out')\n"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=place.work, env=clean_environment(place.home, place.root), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = place.ask(script)
     assert "not what was signed" in done.stderr
     assert not (place.work / "out/model.bin").exists()
 
